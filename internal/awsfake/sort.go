@@ -1,0 +1,18 @@
+package awsfake
+
+import (
+	"maps"
+	"slices"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// sorted lists the values in the order of their keys, so that a world answers the same on every run.
+func sorted[V any](m map[string]V) []V {
+	list := make([]V, 0, len(m))
+	for _, k := range sortedKeys(m) {
+		list = append(list, m[k])
+	}
+
+	return list
+}

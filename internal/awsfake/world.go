@@ -1,0 +1,133 @@
+// Package awsfake is one account in one Region of AWS, in memory, for tests: stateful fakes of the services that the kinds call, which keep AWS's rules
+// and answer with AWS's own error codes. Every rule names its source.
+//
+// The fakes stand behind the narrow interfaces of the kinds, speak the SDK's types, know nothing of our tags or names, and take their time from the
+// World's clock, so that a test may turn it.
+package awsfake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/smithy-go"
+)
+
+// World is the account. All services of a world share one lock and one clock: AWS's rules cross services (a compute environment's network interface
+// blocks a security group).
+type World struct {
+	Account, Region, Partition string
+	// Now is the clock; by default the computer's.
+	Now func() time.Time
+	// Fault, where set, is asked for every call and may break it. It runs without the world's lock.
+	Fault func(ctx context.Context, c Call) Fault
+
+	S3    *S3
+	IAM   *IAM
+	EC2   *EC2
+	Batch *Batch
+
+	mu    sync.Mutex
+	calls []Call
+	ids   int
+}
+
+// Call is one call that reached the world.
+type Call struct {
+	Service, Operation string
+	Input              any
+	// Code is the error code of the answer, empty for success.
+	Code string
+}
+
+// Fault says how a call breaks. The zero Fault breaks nothing.
+type Fault struct {
+	// Before is answered instead of acting.
+	Before error
+	// Lost is answered after acting: the caller does not learn that the call took effect.
+	Lost error
+}
+
+// New makes an empty account 123456789012 in us-east-1.
+func New() *World {
+	w := &World{Account: "123456789012", Region: "us-east-1", Partition: "aws", Now: time.Now}
+	w.S3 = newS3(w)
+	w.IAM = newIAM(w)
+	w.EC2 = newEC2(w)
+	w.Batch = newBatch(w)
+
+	return w
+}
+
+// Calls lists what reached the world so far.
+func (w *World) Calls() []Call {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return append([]Call(nil), w.calls...)
+}
+
+// id makes a new identifier such as vpc-00000000000000001. The caller holds the lock.
+func (w *World) id(prefix string) string {
+	w.ids++
+
+	return fmt.Sprintf("%s-%017x", prefix, w.ids)
+}
+
+func (w *World) arn(service, region, account, resource string) string {
+	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", w.Partition, service, region, account, resource)
+}
+
+// do runs one call: fault, lock, act, journal, loss.
+func do[O any](ctx context.Context, w *World, service, operation string, in any, act func() (O, error)) (O, error) {
+	var none O
+
+	call := Call{Service: service, Operation: operation, Input: in}
+
+	var fault Fault
+	if w.Fault != nil {
+		fault = w.Fault(ctx, call)
+	}
+
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if fault.Before != nil {
+		call.Code = code(fault.Before)
+		w.calls = append(w.calls, call)
+
+		return none, fault.Before
+	}
+
+	out, err := act()
+	call.Code = code(err)
+	w.calls = append(w.calls, call)
+
+	if fault.Lost != nil {
+		return none, fault.Lost
+	}
+
+	return out, err
+}
+
+// refuse is AWS's refusal of a call that the caller got wrong.
+func refuse(code, format string, args ...any) error {
+	return &smithy.GenericAPIError{Code: code, Message: fmt.Sprintf(format, args...), Fault: smithy.FaultClient}
+}
+
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+
+	if api, ok := err.(smithy.APIError); ok {
+		return api.ErrorCode()
+	}
+
+	return "Unanswered"
+}

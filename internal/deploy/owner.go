@@ -1,0 +1,136 @@
+package deploy
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Ref names one resource within a deployment: its kind, and for kinds of which there may be several an id, as in "vpc" or "job-queue/default".
+type Ref string
+
+// NewRef joins a kind and an id.
+func NewRef(kind, id string) Ref {
+	if id == "" {
+		return Ref(kind)
+	}
+
+	return Ref(kind + "/" + id)
+}
+
+// Kind is the part before the slash.
+func (r Ref) Kind() string {
+	kind, _, _ := strings.Cut(string(r), "/")
+
+	return kind
+}
+
+// ID is the part after the slash, empty for a kind of which there is one.
+func (r Ref) ID() string {
+	_, id, _ := strings.Cut(string(r), "/")
+
+	return id
+}
+
+// TagPrefix starts the key of every tag that the product writes; owners may not use it.
+const TagPrefix = "metaflow-deployer:"
+
+// The tags that say whose a thing is. All four must agree before we change or delete anything.
+const (
+	TagInstallation = TagPrefix + "installation"
+	TagTenant       = TagPrefix + "tenant"
+	TagDeployment   = TagPrefix + "deployment"
+	TagResource     = TagPrefix + "resource"
+	// TagKept marks a bucket that a delete left behind with its objects.
+	TagKept = TagPrefix + "kept"
+)
+
+// MaxTags is how many tags an owner may set: AWS allows 50 on one thing and we need room for our own (the tags above and Name).
+const MaxTags = 42
+
+// Owner is who a resource belongs to. Names, tags and tokens derive from it and from nothing else, so that a process that lost its memory finds
+// what an earlier one made.
+type Owner struct {
+	Installation string
+	Partition    string
+	Account      string
+	Region       string
+	Tenant       string
+	Name         string
+	// Tags are the owner's own, put on everything beside ours.
+	Tags map[string]string
+}
+
+// Slug is the stem of every AWS name: the deployment's name and 8 characters that tell apart the same name of other tenants, accounts, Regions and
+// installations. At most 24+1+8 = 33 characters of [a-z0-9-]. The account number itself never shows in a name.
+func (o Owner) Slug() string {
+	return o.Name + "-" + digest(8, o.Installation, o.Account, o.Region, o.Tenant, o.Name)
+}
+
+// Token is the client token for a create call: the same for every attempt of one operation, another for the next operation, because AWS remembers
+// tokens longer than the thing they made. 32 characters of [a-z2-7].
+func (o Owner) Token(ref Ref, operation string) string {
+	return digest(32, o.Installation, o.Account, o.Region, o.Tenant, o.Name, string(ref), operation)
+}
+
+// TagsFor returns every tag of a resource: the owner's, and ours on top.
+func (o Owner) TagsFor(ref Ref) map[string]string {
+	tags := make(map[string]string, len(o.Tags)+4)
+	for k, v := range o.Tags {
+		tags[k] = v
+	}
+
+	for k, v := range o.Identity(ref) {
+		tags[k] = v
+	}
+
+	return tags
+}
+
+// Identity returns only the tags that say whose a resource is: what to search by.
+func (o Owner) Identity(ref Ref) map[string]string {
+	return map[string]string{
+		TagInstallation: o.Installation,
+		TagTenant:       o.Tenant,
+		TagDeployment:   o.Name,
+		TagResource:     string(ref),
+	}
+}
+
+// Owns tells whether a thing with these tags is this owner's resource ref.
+func (o Owner) Owns(ref Ref, tags map[string]string) bool {
+	for k, v := range o.Identity(ref) {
+		if tags[k] != v {
+			return false
+		}
+	}
+
+	return true
+}
+
+// ARN builds an ARN in the owner's partition. Region and account may be empty, as S3 and IAM want them.
+func (o Owner) ARN(service, region, account, resource string) string {
+	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", o.Partition, service, region, account, resource)
+}
+
+// Hash is a short stable digest of any JSON value: 8 characters of [a-z2-7].
+func Hash(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("hash a value that is not JSON: %v", err)) // a wiring mistake: kinds hash their own plain structs
+	}
+
+	return digest(8, string(b))
+}
+
+func digest(n int, parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		// Lengths keep ("ab","c") apart from ("a","bc").
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+
+	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)))[:n]
+}

@@ -1,0 +1,33 @@
+package kind
+
+import (
+	"context"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
+
+// CheckExisting looks at what the owner named as existing and says what makes it unusable: absent (or in another Region or account, which AWS does not
+// tell apart), or the problems that the kind's Observe reports.
+func CheckExisting(ctx context.Context, k Kind, c *Call, what string) ([]deploy.Finding, error) {
+	obs, err := k.Observe(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+
+	if obs.State == Absent {
+		return []deploy.Finding{deploy.Errorf(deploy.Invalid, "existing_not_found", "There is no %s %s in %s.", what, c.Existing, c.Owner.Region).
+			WithRemedy("Check the id and the Region; it must be in the account and Region of this installation.").At(c.Pointer).Finding()}, nil
+	}
+
+	return obs.Problems, nil
+}
+
+// Headroom reports a quota that has no room for one more.
+func Headroom(c *Call, what string, have, limit int, remedy string) []deploy.Finding {
+	if have < limit {
+		return nil
+	}
+
+	return []deploy.Finding{deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d %s in %s.", have, limit, what, c.Owner.Region).
+		WithRemedy("%s", remedy).At(c.Pointer).Finding()}
+}

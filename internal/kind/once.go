@@ -1,0 +1,102 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
+
+// settle is how long empty looks must go on before a create whose answer was lost is taken for never having happened. AWS's lists lag behind its
+// creates by seconds, rarely by a minute (EC2, "Eventual consistency in the Amazon EC2 API").
+const settle = 60 * time.Second
+
+// memoCreating holds when a create without name or token was sent and not yet answered.
+const memoCreating = "creating"
+
+// Once makes a thing that has neither a unique name nor a client token (VPC, subnet, gateway) exactly once: find looks for it by our tags, and only if
+// it is surely absent is it created. That a create is about to be sent is recorded before; when its answer is lost, "absent" is believed after a minute
+// of empty looks only.
+//
+// It returns the id, or an empty one and no error while it cannot tell yet (the caller answers "not ready").
+func Once(ctx context.Context, c *Call, find, create func(ctx context.Context) (string, error)) (string, error) {
+	id, err := find(ctx)
+	if err != nil || id != "" {
+		return id, err
+	}
+
+	if sent, err := time.Parse(time.RFC3339Nano, c.Memo[memoCreating]); err == nil && c.Now().Sub(sent) < settle {
+		return "", nil
+	}
+
+	c.Note(memoCreating, c.Now().UTC().Format(time.RFC3339Nano))
+
+	if err := c.Save(ctx); err != nil {
+		return "", err
+	}
+
+	id, err = create(ctx)
+	if err != nil {
+		// AWS's own refusal means that nothing was made; anything else may hide a success.
+		if class := awserr.Classify(err).Class; class != deploy.Transient && class != deploy.Internal {
+			delete(c.Memo, memoCreating)
+		}
+
+		return "", err
+	}
+
+	return id, nil
+}
+
+// Note writes one line of the kind's notebook; it reaches the record with the outcome, or with the next Save.
+func (c *Call) Note(key, value string) {
+	if c.Memo == nil {
+		c.Memo = map[string]string{}
+	}
+
+	c.Memo[key] = value
+}
+
+// Registry is the list of kinds.
+type Registry []Kind
+
+// Find returns a kind by name.
+func (r Registry) Find(name string) (Kind, bool) {
+	i := slices.IndexFunc(r, func(k Kind) bool { return k.About().Name == name })
+	if i < 0 {
+		return nil, false
+	}
+
+	return r[i], true
+}
+
+// Plan lists every resource that a spec asks for. It fails if a kind breaks its own declaration: a need that About does not name, or that nobody plans.
+func (r Registry) Plan(spec deploy.Spec) ([]Item, error) {
+	var items []Item
+
+	for _, k := range r {
+		items = append(items, k.Plan(spec)...)
+	}
+
+	for _, item := range items {
+		k, ok := r.Find(item.Ref.Kind())
+		if !ok {
+			return nil, errors.New(string(item.Ref) + " is of no kind in the list")
+		}
+
+		for _, need := range item.Needs {
+			if !slices.Contains(k.About().Needs, need.Kind()) {
+				return nil, errors.New(string(item.Ref) + " needs " + string(need) + ", which its kind does not declare")
+			}
+
+			if !slices.ContainsFunc(items, func(o Item) bool { return o.Ref == need }) {
+				return nil, errors.New(string(item.Ref) + " needs " + string(need) + ", which nothing plans")
+			}
+		}
+	}
+
+	return items, nil
+}
