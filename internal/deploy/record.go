@@ -111,10 +111,11 @@ type Step struct {
 // Data says what a delete does with a bucket that we made.
 type Data string
 
-// The two policies. Keep is the default.
+// The policies. Keep is a delete's default; IfEmpty is what a rollback does: what nobody has written to goes, anything else stays.
 const (
-	Keep  Data = "keep"
-	Purge Data = "purge"
+	Keep    Data = "keep"
+	Purge   Data = "purge"
+	IfEmpty Data = "if-empty"
 )
 
 // Key names a deployment within the installation. Tenants do not see each other's names.
@@ -158,6 +159,8 @@ type Operation struct {
 	EndTime    time.Time      `json:"endTime,omitzero"`
 	Error      *Error         `json:"error,omitempty"`
 	Steps      []NamedStep    `json:"steps,omitempty"`
+	// TurnedAt is the epoch whose Settle turned the operation to rollback; a repeated Settle recognises its own turn by it.
+	TurnedAt int `json:"turnedAt,omitempty"`
 	// FrozenVersion is the version that a finished operation keeps showing.
 	FrozenVersion int64 `json:"frozenVersion,omitempty"`
 	Version       int64 `json:"version"`
@@ -181,6 +184,8 @@ type Resource struct {
 	Intent     time.Time `json:"intent,omitzero"`
 	Generation string    `json:"generation,omitempty"`
 	Needs      []Ref     `json:"needs,omitempty"`
+	// Kept: a delete left it behind on purpose; it outlives its deployment's record of everything else.
+	Kept bool `json:"kept,omitempty"`
 	// ID and ARN are AWS's. Outputs are what other resources and the configuration need of it. Memo is the kind's own notebook between invocations.
 	ID      string            `json:"id,omitempty"`
 	ARN     string            `json:"arn,omitempty"`

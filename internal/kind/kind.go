@@ -146,6 +146,8 @@ type Call struct {
 	Others map[deploy.Ref]Other
 	// Quota answers how much of something the account may have, or otherwise if Service Quotas does not say. Only set for Check.
 	Quota func(ctx context.Context, service, code string, otherwise int) int
+	// Admin: the caller may use what belongs to nobody's tenant. Only set for Check.
+	Admin bool
 	// Now is the clock.
 	Now func() time.Time
 	// Save writes Origin and Memo to the record before going on; an error must be returned as it is, and nothing may be done after it.

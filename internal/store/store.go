@@ -1,0 +1,121 @@
+// Package store says what the product needs of its table, in its own nouns. store/dynamo fulfils it on DynamoDB; store/storetest holds the behaviour
+// that every implementation must show.
+//
+// One deployment is one record: a header, its operations, and one item per resource. Every item carries a version that each write raises by one; a write
+// names the version it read, so of two writers who read the same, one fails. Because Begin and Settle write (stamp) every resource item, whoever
+// acts for an older execution fails at its next write: the versions are the fence.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
+
+// What a store answers beside success. Everything else is a fault of the table and may be retried; a write whose answer was lost may be repeated as it is.
+var (
+	// ErrNotFound: there is no such deployment or operation.
+	ErrNotFound = errors.New("not found")
+	// ErrStale: something that the write rests on was changed by another writer since it was read. Nothing was written.
+	ErrStale = errors.New("changed by another writer")
+	// ErrBusy: the same idempotency key is being admitted at this moment.
+	ErrBusy = errors.New("the same request is being admitted")
+	// ErrMismatch: the idempotency key was used for another request.
+	ErrMismatch = errors.New("the idempotency key belongs to another request")
+)
+
+// Record is all that is known of one deployment and its current operation.
+type Record struct {
+	Deployment deploy.Deployment
+	Operation  deploy.Operation
+	// Resources in no particular order.
+	Resources []deploy.Resource
+}
+
+// Find returns the resource of that ref, or nil. The pointer reaches into the record.
+func (r *Record) Find(ref deploy.Ref) *deploy.Resource {
+	for i := range r.Resources {
+		if r.Resources[i].Ref == ref {
+			return &r.Resources[i]
+		}
+	}
+
+	return nil
+}
+
+// Version is the version of the current operation: the sum of the versions of its items. It rises with every write and never falls while it runs.
+func (r *Record) Version() int64 {
+	sum := r.Deployment.Version + r.Operation.Version
+	for i := range r.Resources {
+		sum += r.Resources[i].Version
+	}
+
+	return sum
+}
+
+// Change is what Commit writes, all of it or nothing. Each item's Version is the one that was read, 0 for an item that must not exist yet.
+type Change struct {
+	Deployment *deploy.Deployment
+	// Operations: the current one, and in a supersession the one that ends.
+	Operations []deploy.Operation
+	Resources  []deploy.Resource
+	// Drop removes resource items (with the version that was read).
+	Drop []deploy.Resource
+	// Answer completes the idempotency claim of the request that this change admits.
+	Answer *Answer
+}
+
+// Claim is an idempotency key in use (IETF draft "The Idempotency-Key HTTP Header Field").
+type Claim struct {
+	Tenant string
+	Key    string
+	// Fingerprint is a hash of method, path and body.
+	Fingerprint string
+}
+
+// Answer is what a finished request answered.
+type Answer struct {
+	Claim
+	// Operation is the id that was admitted, Name its deployment.
+	Operation string
+	Name      string
+	// Snapshot is the operation as it was admitted, Version its version then: the same answer can be given again, byte for byte.
+	Snapshot deploy.Operation
+	Version  int64
+}
+
+// List asks for one page of a tenant's deployments, in the order of their names.
+type List struct {
+	Tenant  string
+	Size    int
+	After   string // name of the last one seen
+	Deleted bool   // show those in phase DELETED too
+	Match   func(deploy.Deployment) bool
+}
+
+// Store keeps records. All reads that decide something are strongly consistent; lists may lag by a second.
+type Store interface {
+	// Load reads header, current operation and resources of one deployment, consistently enough that a Commit or Save built on it fails if anything
+	// that it writes has changed.
+	Load(ctx context.Context, key deploy.Key) (*Record, error)
+	// Commit writes a change atomically and raises the versions of its items in place. ErrStale if any item is not at its version.
+	Commit(ctx context.Context, key deploy.Key, change *Change) error
+	// Save writes one resource if it is still at its version, and raises it in place. ErrStale otherwise.
+	Save(ctx context.Context, key deploy.Key, r *deploy.Resource) error
+
+	// Operation reads one operation of a deployment, Operations a page of them, newest first, older than the id after ("" for the newest).
+	Operation(ctx context.Context, key deploy.Key, id string) (deploy.Operation, error)
+	Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error)
+	// Deployments reads one page; fewer than asked for, with more set, is allowed.
+	Deployments(ctx context.Context, list List) (page []deploy.Deployment, more bool, err error)
+	// Unfinished lists deployments whose operation is unfinished and whose CheckTime is before the moment, at most limit of them, the oldest first.
+	Unfinished(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error)
+
+	// Claim takes an idempotency key for a request. An answer that stands already is returned; ErrBusy or ErrMismatch otherwise. A claim that is
+	// neither answered (Change.Answer) nor released lapses after a minute; answers are kept for 24 hours.
+	Claim(ctx context.Context, claim Claim) (*Answer, error)
+	// Release gives up a claim whose request was refused.
+	Release(ctx context.Context, claim Claim) error
+}

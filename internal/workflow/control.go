@@ -1,0 +1,296 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+)
+
+// Starter starts executions of the state machine and looks at them.
+type Starter interface {
+	// Start begins the execution of an epoch. An execution of that name that exists already counts as started.
+	Start(ctx context.Context, e Execution) error
+	// Alive tells whether the execution of an epoch runs; known is false if there never was one.
+	Alive(ctx context.Context, e Execution) (alive, known bool, err error)
+}
+
+// Control admits operations: it checks, writes the header, and starts the execution. It is what the API and later every other caller stands on.
+type Control struct {
+	Store   store.Store
+	Graphs  *Graphs
+	Starter Starter
+	Place   Place
+	Clock   Clock
+	// NewID makes the part of an operation's id that comes after the deployment's name; later ids sort after earlier ones.
+	NewID func() string
+	// Quota answers Service Quotas; see kind.Call.
+	Quota func(ctx context.Context, service, code string, otherwise int) int
+	Log   *slog.Logger
+}
+
+// CreateRequest is a wish for a new deployment, valid in itself (deploy.Validate) and with defaults filled in.
+type CreateRequest struct {
+	Name   string
+	Spec   deploy.Spec
+	Labels map[string]string
+	// Claim is the request's idempotency key, if it has one.
+	Claim *store.Claim
+}
+
+// Exists is the refusal of a create whose name is taken, or of an operation while another runs.
+type Exists struct {
+	Deployment string
+	Operation  string
+}
+
+func (e *Exists) Error() string { return "deployment " + e.Deployment + " exists" }
+
+// Refused holds everything that is wrong with a request.
+type Refused struct{ Findings []deploy.Finding }
+
+func (r *Refused) Error() string {
+	return fmt.Sprintf("%d findings, the first: %s", len(r.Findings), r.Findings[0].Message)
+}
+
+// Admitted is an operation as it was admitted.
+type Admitted struct {
+	Operation deploy.Operation
+	Version   int64
+}
+
+// Create admits a new deployment. It answers *Exists, *Refused, store.ErrBusy, store.ErrMismatch, or an error of AWS or the store. Nothing is written
+// when it refuses. A repetition with the same claim gets the same answer.
+func (c *Control) Create(ctx context.Context, p deploy.Principal, req CreateRequest) (Admitted, error) {
+	if req.Claim != nil {
+		answer, err := c.Store.Claim(ctx, *req.Claim)
+		if err != nil {
+			return Admitted{}, err
+		}
+
+		if answer != nil {
+			return Admitted{Operation: answer.Snapshot, Version: answer.Version}, nil
+		}
+	}
+
+	admitted, err := c.create(ctx, p, req)
+	if err != nil && req.Claim != nil && !ambiguous(err) {
+		if err := c.Store.Release(context.WithoutCancel(ctx), *req.Claim); err != nil {
+			c.Log.WarnContext(ctx, "release an idempotency key", "error", err)
+		}
+	}
+
+	return admitted, err
+}
+
+// ambiguous tells whether the write may have happened although it was answered with an error: then the claim must stand.
+func ambiguous(err error) bool {
+	if _, ok := errors.AsType[*Exists](err); ok {
+		return false
+	}
+
+	if _, ok := errors.AsType[*Refused](err); ok {
+		return false
+	}
+
+	return true
+}
+
+func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequest) (Admitted, error) {
+	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
+
+	header, err := c.vacant(ctx, key)
+	if err != nil {
+		return Admitted{}, err
+	}
+
+	now := c.Clock.Now()
+	next := deploy.Deployment{
+		Key: key, Phase: deploy.PhaseCreating, Spec: req.Spec, Labels: req.Labels, Account: c.Place.Account, Region: c.Place.Region, Owner: p.Actor,
+		CreateTime: now, UpdateTime: now, Version: header.Version,
+	}
+
+	if err := c.preflight(ctx, p, next); err != nil {
+		return Admitted{}, err
+	}
+
+	op := c.operation(key, deploy.Create, p, now)
+	op.Data = deploy.IfEmpty
+
+	admitted, err := c.admit(ctx, next, op, nil, req.Claim)
+	if errors.Is(err, store.ErrStale) {
+		if _, taken := c.vacant(ctx, key); taken != nil {
+			return Admitted{}, taken
+		}
+	}
+
+	return admitted, err
+}
+
+// vacant returns the header whose name may be taken (a zero one if there is none), or *Exists.
+func (c *Control) vacant(ctx context.Context, key deploy.Key) (deploy.Deployment, error) {
+	record, err := c.Store.Load(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return deploy.Deployment{}, nil
+	}
+
+	if err != nil {
+		return deploy.Deployment{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
+	}
+
+	if !record.Deployment.Phase.Vacant() {
+		return deploy.Deployment{}, &Exists{Deployment: key.Name, Operation: record.Deployment.Operation}
+	}
+
+	return record.Deployment, nil
+}
+
+func (c *Control) operation(key deploy.Key, k deploy.OperationKind, p deploy.Principal, now time.Time) deploy.Operation {
+	return deploy.Operation{ID: key.Name + "-" + c.NewID(), Key: key, Kind: k, State: deploy.Pending, Actor: p.Actor, CreateTime: now}
+}
+
+// started is how long a new operation may wait for its Begin before the watchdog looks.
+const started = 30 * time.Second
+
+func (c *Control) admit(ctx context.Context, header deploy.Deployment, op deploy.Operation, ends *deploy.Operation, claim *store.Claim) (Admitted, error) {
+	header.Operation, header.Epoch = op.ID, 1
+	header.Unfinished, header.CheckTime = true, op.CreateTime.Add(started)
+
+	change := &store.Change{Deployment: &header, Operations: []deploy.Operation{op}}
+	if ends != nil {
+		change.Operations = append(change.Operations, *ends)
+	}
+
+	admitted := Admitted{Operation: op, Version: header.Version + 1 + op.Version + 1}
+	admitted.Operation.Version = op.Version + 1
+
+	if claim != nil {
+		change.Answer = &store.Answer{Claim: *claim, Operation: op.ID, Name: header.Name, Snapshot: admitted.Operation, Version: admitted.Version}
+	}
+
+	if err := c.Store.Commit(ctx, header.Key, change); err != nil {
+		return Admitted{}, fmt.Errorf("admit operation %s: %w", op.ID, err)
+	}
+
+	// From here on the operation exists. If it cannot be started now, the watchdog starts it.
+	if err := c.Starter.Start(ctx, execution(c.Place, header)); err != nil {
+		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", err)
+	}
+
+	return admitted, nil
+}
+
+func execution(p Place, h deploy.Deployment) Execution {
+	return Execution{Installation: p.Installation, Tenant: h.Tenant, Deployment: h.Name, Operation: h.Operation, Epoch: h.Epoch}
+}
+
+// preflight asks every kind that can tell beforehand. It makes no changing call.
+func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.Deployment) error {
+	items, err := c.Graphs.Kinds.Plan(d.Spec)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+
+	var (
+		wait     sync.WaitGroup
+		findings = make([][]deploy.Finding, len(items))
+		errs     = make([]error, len(items))
+	)
+
+	for i, item := range items {
+		k, _ := c.Graphs.Kinds.Find(item.Ref.Kind())
+
+		checker, ok := k.(kind.Checker)
+		if !ok {
+			continue
+		}
+
+		wait.Go(func() {
+			findings[i], errs[i] = checker.Check(ctx, &kind.Call{
+				Owner: c.Place.Owner(d), Item: item, Spec: d.Spec, Boundary: c.Place.Boundary, Now: c.Clock.Now, Quota: c.Quota, Admin: p.Can(deploy.Admin),
+			})
+		})
+	}
+
+	wait.Wait()
+
+	refused := &Refused{}
+
+	for i := range items {
+		if errs[i] != nil {
+			return awserr.Classify(errs[i]).Of(items[i].Ref)
+		}
+
+		for _, f := range findings[i] {
+			if f.Level == deploy.LevelError {
+				refused.Findings = append(refused.Findings, f)
+			}
+		}
+	}
+
+	if len(refused.Findings) > 0 {
+		return refused
+	}
+
+	return nil
+}
+
+// Delete admits the removal of a deployment, superseding a create that still runs. A delete that runs already is the answer itself. It answers
+// store.ErrNotFound for a name that is not there any more, and *Exists for a running delete with the other data policy.
+func (c *Control) Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (Admitted, error) {
+	key := deploy.Key{Tenant: p.Tenant, Name: name}
+
+	for range 5 {
+		admitted, err := c.delete(ctx, p, key, data)
+		if !errors.Is(err, store.ErrStale) {
+			return admitted, err
+		}
+	}
+
+	return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "The deployment changes too quickly to be deleted.").WithRemedy("Try again in a second.")
+}
+
+func (c *Control) delete(ctx context.Context, p deploy.Principal, key deploy.Key, data deploy.Data) (Admitted, error) {
+	record, err := c.Store.Load(ctx, key)
+	if err != nil {
+		return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
+	}
+
+	header, old := record.Deployment, record.Operation
+	if header.Phase == deploy.PhaseDeleted {
+		return Admitted{}, fmt.Errorf("deployment %s is deleted: %w", key.Name, store.ErrNotFound)
+	}
+
+	if header.Unfinished && old.Kind == deploy.Delete {
+		if old.Data != data {
+			return Admitted{}, &Exists{Deployment: key.Name, Operation: old.ID}
+		}
+
+		return Admitted{Operation: old, Version: record.Version()}, nil
+	}
+
+	now := c.Clock.Now()
+
+	var ends *deploy.Operation
+
+	if header.Unfinished {
+		old.Error = deploy.Errorf(deploy.Conflict, "superseded", "A delete took over before this operation was finished.").
+			WithRemedy("Follow the delete; create the deployment again afterwards if you still want it.")
+		old.Steps = c.Graphs.Steps(old, record.Resources)
+		old.State, old.EndTime, old.FrozenVersion = deploy.RolledBack, now, record.Version()+1
+		ends = &old
+	}
+
+	op := c.operation(key, deploy.Delete, p, now)
+	op.Data = data
+	header.Phase, header.UpdateTime = deploy.PhaseDeleting, now
+
+	return c.admit(ctx, header, op, ends, nil)
+}
