@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -24,6 +25,23 @@ type Conductor struct {
 // quiet is how long an operation may go without a write before the watchdog looks whether anybody still works on it. The longest pause between two
 // polls of a removal is 60 s.
 const quiet = 2 * time.Minute
+
+// Run does what a state asks for.
+func (c *Conductor) Run(ctx context.Context, in Input) (Plan, error) {
+	switch in.Verb {
+	case VerbBegin:
+		return c.Begin(ctx, in)
+	case VerbSettle:
+		return c.Settle(ctx, in)
+	case VerbRecord:
+		return Plan{}, c.Record(ctx, in)
+	case VerbClose:
+		return Plan{}, c.Close(ctx, in)
+	case VerbEnsure, VerbRemove:
+	}
+
+	return Plan{}, fmt.Errorf("the conductor does not %q", in.Verb)
+}
 
 // Begin plans the operation onto the resource items, stamps them with the fence, and says where to go.
 func (c *Conductor) Begin(ctx context.Context, in Input) (Plan, error) {

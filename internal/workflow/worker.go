@@ -38,11 +38,12 @@ type Clock interface {
 
 // Worker does one step for one resource: what the Ensure and Remove states call.
 type Worker struct {
-	Store  store.Store
-	Graphs *Graphs
-	Place  Place
-	Clock  Clock
-	Log    *slog.Logger
+	Store store.Store
+	// Kinds are the kinds of this function's family; the step of any other fails.
+	Kinds kind.Registry
+	Place Place
+	Clock Clock
+	Log   *slog.Logger
 }
 
 const (
@@ -104,7 +105,7 @@ func (w *Worker) Run(ctx context.Context, in Input) error {
 		return signal(NotReady, "another invocation works on "+string(r.Ref))
 	}
 
-	k, ok := w.Graphs.Kinds.Find(r.Ref.Kind())
+	k, ok := w.Kinds.Find(r.Ref.Kind())
 	if !ok {
 		return w.end(ctx, in.Key(), r, step, deploy.Errorf(deploy.Internal, "internal", "There is no kind %s.", r.Ref.Kind()))
 	}
@@ -153,7 +154,7 @@ func (w *Worker) comesBefore(before, r *deploy.Resource, action deploy.Action) b
 		return slices.Contains(r.Needs, before.Ref)
 	}
 
-	k, ok := w.Graphs.Kinds.Find(r.Ref.Kind())
+	k, ok := w.Kinds.Find(r.Ref.Kind())
 
 	return slices.Contains(before.Needs, r.Ref) || ok && slices.Contains(k.About().RemoveAfter, before.Ref.Kind())
 }

@@ -1,0 +1,61 @@
+// Command batch is the Lambda function that makes and removes compute environments and job queues: one step for one resource an invocation. It may act on that AWS
+// service and write the table.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/batch"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all/batchkinds"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdastep"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+)
+
+type config struct {
+	Table        string `env:"TABLE"`
+	Installation string `env:"INSTALLATION"`
+	Partition    string `env:"PARTITION"`
+	Account      string `env:"ACCOUNT"`
+	Region       string `env:"AWS_REGION"`
+}
+
+func main() {
+	log := awsconf.Logger()
+
+	run, err := wire(context.Background(), log)
+	if err != nil {
+		log.Error("start", "error", err)
+		os.Exit(1)
+	}
+
+	lambda.Start(lambdastep.Wrap(log, run))
+}
+
+func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
+	c, err := awsconf.Load[config]()
+	if err != nil {
+		return nil, err
+	}
+
+	sdk, err := awsconf.SDK(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	worker := &workflow.Worker{
+		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table),
+		Kinds: batchkinds.Kinds(batch.NewFromConfig(sdk), ec2.NewFromConfig(sdk)),
+		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region},
+		Clock: workflow.WallClock{}, Log: log,
+	}
+
+	return lambdastep.Worker(worker), nil
+}
