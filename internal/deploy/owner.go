@@ -115,6 +115,19 @@ func (o Owner) ARN(service, region, account, resource string) string {
 	return fmt.Sprintf("arn:%s:%s:%s:%s:%s", o.Partition, service, region, account, resource)
 }
 
+// Bucket is the bucket that Metaflow keeps its data in, and the key prefix that everything stays under (without slashes around it, empty for none):
+// what the spec names, or the one that we make. At most 33+9 = 42 of the 63 characters that S3 allows.
+func (o Owner) Bucket(spec Spec) (name, prefix string) {
+	if e := spec.Storage.Existing; e != nil {
+		return e.Bucket, strings.Trim(e.Prefix, "/")
+	}
+
+	return o.Slug() + "-metaflow", ""
+}
+
+// RolePath is the IAM path of every role and instance profile that we make; the permissions of our own functions are scoped by it.
+func (o Owner) RolePath() string { return "/metaflow-deployer/" + o.Installation + "/" }
+
 // Hash is a short stable digest of any JSON value: 8 characters of [a-z2-7].
 func Hash(v any) string {
 	b, err := json.Marshal(v)
