@@ -1,0 +1,105 @@
+# metaflow-deployer. `make help` lists what there is to do.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+FUNCTIONS := $(notdir $(wildcard functions/*))
+SOURCES   := $(shell find cmd functions internal -name '*.go') go.mod go.sum
+GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w'
+VENV      := .local/venv
+PORT      ?= 8080
+STACK     ?= metaflow-deployer
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z_%-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .local/bin/local $(FUNCTIONS:%=.local/functions/%/bootstrap) $(VENV)/.moto ## Start everything on this computer (PORT=8080, STRICT=1 for AWS's own unkindness)
+	@PORT=$(PORT) exec .local/bin/local run
+
+.PHONY: token
+token: .local/bin/local ## Print a token for somebody else: make token TENANT=a ROLES=viewer PORT=8080
+	@PORT=$(PORT) .local/bin/local token
+
+##@ Develop
+
+.PHONY: test
+test: lint local-stack $(VENV)/.test .local/node/.asl-validator ## Run every test, the emulated ones too (what CI runs)
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -race -timeout 30m ./...
+
+.PHONY: unit
+unit: ## Run the tests that need nothing but Go
+	go test ./...
+
+.PHONY: lint
+lint: .local/bin/golangci-lint ## Run the linters, the room rule among them
+	go vet ./...
+	.local/bin/golangci-lint run
+
+.PHONY: generate
+generate: ## Write what is derived from the code: the state machine
+	go run ./cmd/generate
+
+.PHONY: build
+build: $(FUNCTIONS:%=build/%/bootstrap) ## Build the functions for AWS (arm64)
+
+.PHONY: bench
+bench: local-stack $(VENV)/.test ## Print the measurements, each as a ratio against a baseline of the same run
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
+
+.PHONY: local-stack
+local-stack: .local/bin/local $(FUNCTIONS:%=.local/functions/%/bootstrap) $(VENV)/.moto
+
+.PHONY: clean
+clean: ## Remove what was built, downloaded and written
+	rm -rf .local build bin
+
+##@ AWS (written, not yet run against a real account)
+
+.PHONY: deploy
+deploy: build ## Deploy the stack with the SAM CLI: make deploy STACK=name PARAMS='OidcIssuer=https://... ...'
+	sam deploy --template-file template.yaml --stack-name $(STACK) --resolve-s3 --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
+	  --no-fail-on-empty-changeset $(if $(PARAMS),--parameter-overrides $(PARAMS))
+
+.PHONY: smoke
+smoke: ## Create and delete one deployment in a real account: make smoke URL=https://... TOKEN=...
+	METAFLOW_DEPLOYER_URL=$(URL) METAFLOW_DEPLOYER_TOKEN=$(TOKEN) METAFLOW_DEPLOYER_SMOKE=1 go test -count 1 -timeout 90m -v -run TestSmoke ./tests/smoke
+
+.PHONY: undeploy
+undeploy: ## Remove the stack; the table with the records stays
+	sam delete --stack-name $(STACK) --no-prompts
+
+# --- How things are made ---------------------------------------------------------------------------------------------------------------------------
+
+build/%/bootstrap: $(SOURCES)
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o $@ ./functions/$*
+
+.local/functions/%/bootstrap: $(SOURCES)
+	$(GOBUILD) -o $@ ./functions/$*
+
+.local/bin/local: $(SOURCES)
+	go build -o $@ ./cmd/local
+
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+$(VENV)/.moto: tests/requirements-run.txt | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(VENV)/.test: tests/requirements-test.txt $(VENV)/.moto
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.local/node/.asl-validator: tests/package.json
+	mkdir -p .local/node
+	cp tests/package.json .local/node/
+	npm install --prefix .local/node --no-audit --no-fund --silent
+	@touch $@
+
+.local/bin/golangci-lint:
+	GOBIN=$(CURDIR)/.local/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
