@@ -1,0 +1,310 @@
+// Package memory keeps records in this process, with exactly the behaviour that store/storetest asks of every store. It serves tests and simulations.
+package memory
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+)
+
+// Fault breaks a call: Before is answered instead of acting, Lost after acting.
+type Fault struct{ Before, Lost error }
+
+// Store implements store.Store. The zero value is not usable; New makes one.
+type Store struct {
+	// Now is the clock of claims.
+	Now func() time.Time
+	// Fault, where set, is asked before each call with the name of the method. It runs without the store's lock.
+	Fault func(ctx context.Context, method string, key deploy.Key) Fault
+
+	mu      sync.Mutex
+	records map[deploy.Key]*record
+	claims  map[string]claimed
+}
+
+type record struct {
+	header     deploy.Deployment
+	operations map[string]deploy.Operation
+	resources  map[deploy.Ref]deploy.Resource
+}
+
+type claimed struct {
+	claim  store.Claim
+	answer *store.Answer
+	until  time.Time
+}
+
+// New makes an empty store on the computer's clock.
+func New() *Store {
+	return &Store{Now: time.Now, records: map[deploy.Key]*record{}, claims: map[string]claimed{}}
+}
+
+// do runs one call under the lock, with its fault around it.
+func do[T any](ctx context.Context, s *Store, method string, key deploy.Key, act func() (T, error)) (T, error) {
+	var (
+		none  T
+		fault Fault
+	)
+
+	if s.Fault != nil {
+		fault = s.Fault(ctx, method, key)
+	}
+
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+
+	if fault.Before != nil {
+		return none, fault.Before
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	out, err := act()
+	if fault.Lost != nil {
+		return none, fault.Lost
+	}
+
+	return out, err
+}
+
+// Load implements store.Store.
+func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error) {
+	return do(ctx, s, "Load", key, func() (*store.Record, error) {
+		r := s.records[key]
+		if r == nil {
+			return nil, store.ErrNotFound
+		}
+
+		out := store.Record{Deployment: r.header, Operation: r.operations[r.header.Operation]}
+		for _, ref := range sortedRefs(r.resources) {
+			out.Resources = append(out.Resources, r.resources[ref])
+		}
+
+		return clone(&out), nil
+	})
+}
+
+// Commit implements store.Store.
+func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change) error {
+	_, err := do(ctx, s, "Commit", key, func() (struct{}, error) { return struct{}{}, s.commit(key, change) })
+
+	return err
+}
+
+func (s *Store) commit(key deploy.Key, change *store.Change) error {
+	r := s.records[key]
+	if r == nil {
+		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]deploy.Resource{}}
+	}
+
+	if d := change.Deployment; d != nil && r.header.Version != d.Version {
+		return store.ErrStale
+	}
+
+	for _, op := range change.Operations {
+		if r.operations[op.ID].Version != op.Version {
+			return store.ErrStale
+		}
+	}
+
+	for _, x := range slices.Concat(change.Resources, change.Drop) {
+		if r.resources[x.Ref].Version != x.Version {
+			return store.ErrStale
+		}
+	}
+
+	s.records[key] = r
+
+	if d := change.Deployment; d != nil {
+		d.Version++
+		r.header = *clone(d)
+	}
+
+	for i := range change.Operations {
+		change.Operations[i].Version++
+		r.operations[change.Operations[i].ID] = *clone(&change.Operations[i])
+	}
+
+	for i := range change.Resources {
+		change.Resources[i].Version++
+		r.resources[change.Resources[i].Ref] = *clone(&change.Resources[i])
+	}
+
+	for _, x := range change.Drop {
+		delete(r.resources, x.Ref)
+	}
+
+	if a := change.Answer; a != nil {
+		s.claims[a.Tenant+"#"+a.Key] = claimed{claim: a.Claim, answer: clone(a), until: s.Now().Add(24 * time.Hour)}
+	}
+
+	return nil
+}
+
+// Save implements store.Store.
+func (s *Store) Save(ctx context.Context, key deploy.Key, x *deploy.Resource) error {
+	_, err := do(ctx, s, "Save", key, func() (struct{}, error) {
+		r := s.records[key]
+		if r == nil || r.resources[x.Ref].Version != x.Version {
+			return struct{}{}, store.ErrStale
+		}
+
+		x.Version++
+		r.resources[x.Ref] = *clone(x)
+
+		return struct{}{}, nil
+	})
+
+	return err
+}
+
+// Operation implements store.Store.
+func (s *Store) Operation(ctx context.Context, key deploy.Key, id string) (deploy.Operation, error) {
+	return do(ctx, s, "Operation", key, func() (deploy.Operation, error) {
+		if r := s.records[key]; r != nil {
+			if op, ok := r.operations[id]; ok {
+				return *clone(&op), nil
+			}
+		}
+
+		return deploy.Operation{}, store.ErrNotFound
+	})
+}
+
+// Operations implements store.Store.
+func (s *Store) Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error) {
+	return do(ctx, s, "Operations", key, func() ([]deploy.Operation, error) {
+		var ops []deploy.Operation
+
+		if r := s.records[key]; r != nil {
+			for _, op := range r.operations {
+				if after == "" || op.ID < after {
+					ops = append(ops, *clone(&op))
+				}
+			}
+		}
+
+		slices.SortFunc(ops, func(a, b deploy.Operation) int { return strings.Compare(b.ID, a.ID) })
+
+		return ops[:min(size, len(ops))], nil
+	})
+}
+
+// Deployments implements store.Store.
+func (s *Store) Deployments(ctx context.Context, list store.List) (page []deploy.Deployment, more bool, err error) {
+	page, err = do(ctx, s, "Deployments", deploy.Key{Tenant: list.Tenant}, func() ([]deploy.Deployment, error) {
+		var all []deploy.Deployment
+
+		for key, r := range s.records {
+			if key.Tenant != list.Tenant || key.Name <= list.After || r.header.Phase == deploy.PhaseDeleted && !list.Deleted {
+				continue
+			}
+
+			if list.Match == nil || list.Match(r.header) {
+				all = append(all, *clone(&r.header))
+			}
+		}
+
+		slices.SortFunc(all, func(a, b deploy.Deployment) int { return strings.Compare(a.Name, b.Name) })
+
+		more = len(all) > list.Size
+
+		return all[:min(list.Size, len(all))], nil
+	})
+
+	return page, more, err
+}
+
+// Unfinished implements store.Store.
+func (s *Store) Unfinished(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error) {
+	return do(ctx, s, "Unfinished", deploy.Key{}, func() ([]deploy.Key, error) {
+		var all []deploy.Deployment
+
+		for _, r := range s.records {
+			if r.header.Unfinished && r.header.CheckTime.Before(before) {
+				all = append(all, r.header)
+			}
+		}
+
+		slices.SortFunc(all, func(a, b deploy.Deployment) int {
+			if d := a.CheckTime.Compare(b.CheckTime); d != 0 {
+				return d
+			}
+
+			return strings.Compare(a.Tenant+"#"+a.Name, b.Tenant+"#"+b.Name)
+		})
+
+		var keys []deploy.Key
+		for _, d := range all[:min(limit, len(all))] {
+			keys = append(keys, d.Key)
+		}
+
+		return keys, nil
+	})
+}
+
+// Claim implements store.Store.
+func (s *Store) Claim(ctx context.Context, c store.Claim) (*store.Answer, error) {
+	return do(ctx, s, "Claim", deploy.Key{Tenant: c.Tenant}, func() (*store.Answer, error) {
+		found, ok := s.claims[c.Tenant+"#"+c.Key]
+
+		switch {
+		case !ok || s.Now().After(found.until):
+			s.claims[c.Tenant+"#"+c.Key] = claimed{claim: c, until: s.Now().Add(time.Minute)}
+
+			return nil, nil //nolint:nilnil // no answer stands: the claim is taken
+		case found.claim.Fingerprint != c.Fingerprint:
+			return nil, store.ErrMismatch
+		case found.answer == nil:
+			return nil, store.ErrBusy
+		default:
+			return clone(found.answer), nil
+		}
+	})
+}
+
+// Release implements store.Store.
+func (s *Store) Release(ctx context.Context, c store.Claim) error {
+	_, err := do(ctx, s, "Release", deploy.Key{Tenant: c.Tenant}, func() (struct{}, error) {
+		delete(s.claims, c.Tenant+"#"+c.Key)
+
+		return struct{}{}, nil
+	})
+
+	return err
+}
+
+// clone copies a noun as a table would: through its text.
+func clone[T any](v *T) *T {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("write a noun: %v", err)) // nouns are plain data
+	}
+
+	var c T
+	if err := json.Unmarshal(b, &c); err != nil {
+		panic(fmt.Sprintf("read a noun: %v", err))
+	}
+
+	return &c
+}
+
+func sortedRefs(m map[deploy.Ref]deploy.Resource) []deploy.Ref {
+	refs := make([]deploy.Ref, 0, len(m))
+	for ref := range m {
+		refs = append(refs, ref)
+	}
+
+	slices.Sort(refs)
+
+	return refs
+}
