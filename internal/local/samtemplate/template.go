@@ -624,3 +624,6 @@ func orSlash(p string) string {
 	}
 	return p
 }
+
+// HasParameter says whether the template declares a parameter.
+func (t *Template) HasParameter(name string) bool { return child(t.parameters, name) != nil }
