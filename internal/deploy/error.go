@@ -107,8 +107,10 @@ func AsError(err error) *Error {
 		return e
 	}
 
-	return &Error{Class: Internal, Code: "internal", Message: "The service met an error of its own.", cause: err,
-		Remedy: "Try again; if it happens twice, give the operator the request id."}
+	return &Error{
+		Class: Internal, Code: "internal", Message: "The service met an error of its own.", cause: err,
+		Remedy: "Try again; if it happens twice, give the operator the request id.",
+	}
 }
 
 // Scrub makes a text from outside safe to keep: one line of valid UTF-8 of at most 1 KiB.

@@ -75,7 +75,8 @@ const (
 	Unmanaged EnvironmentType = "UNMANAGED"
 )
 
-// The allocation strategies on offer. BEST_FIT, AWS's own default, is not: an environment made with it can never be updated in place.
+// BestFitProgressive is the allocation strategy on offer. AWS's own default, BEST_FIT, is not: an environment made with it can never be updated in
+// place.
 const BestFitProgressive = "BEST_FIT_PROGRESSIVE"
 
 // Environment is one Batch compute environment. UNMANAGED takes a name and a type only: the owner brings the instances.

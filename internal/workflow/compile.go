@@ -232,7 +232,7 @@ func branches(g *Graphs, action deploy.Action) []processor {
 
 			task := &state{
 				Type: "Task", Resource: functionOf(k.About()), Parameters: with(parameters(verbOf(action), "$.plan.epoch"), "resource", name),
-				TimeoutSeconds: taskSeconds, ResultPath: null{}, Retry: retriers(k.About(), action, patience(order, chain, i)),
+				TimeoutSeconds: taskSeconds, ResultPath: null{}, Retry: retriers(action, patience(order, chain, i)),
 				Catch: catchers(end, write), Next: next, End: next == "",
 			}
 
@@ -321,7 +321,7 @@ func functionOf(about kind.About) string {
 const forever = 2000
 
 // retriers let a step be asked again, each reason counted for itself. A retry is one transition where a loop of Wait, Task and Choice is three.
-func retriers(about kind.About, action deploy.Action, patience time.Duration) []retrier {
+func retriers(action deploy.Action, patience time.Duration) []retrier {
 	// While making, a person waits: look often. While removing, network interfaces may linger for 45 minutes: 60 s apart they fit into 2,500 events.
 	ready := retrier{ErrorEquals: []string{string(NotReady)}, IntervalSeconds: 1, BackoffRate: 1.1, MaxDelaySeconds: 5, MaxAttempts: forever}
 	if action == deploy.Remove {

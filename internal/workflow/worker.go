@@ -214,11 +214,7 @@ func (w *Worker) act(ctx context.Context, in Input, record *store.Record, r *dep
 		deadline = d
 	}
 
-	call, err := w.call(record, r, in, k)
-	if err != nil {
-		return w.end(ctx, in.Key(), r, r.Step(action), deploy.AsError(err))
-	}
-
+	call := w.call(record, r, in, k)
 	step := r.Step(action)
 	step.State, step.WaitingFor = deploy.StepRunning, ""
 	step.Attempts++
@@ -329,7 +325,7 @@ func existing(ctx context.Context, k kind.Kind, c *kind.Call) (kind.Result, erro
 	return kind.Result{Done: obs.State == kind.Ready, ID: obs.ID, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: string(obs.State)}, nil
 }
 
-func (w *Worker) call(record *store.Record, r *deploy.Resource, in Input, k kind.Kind) (*kind.Call, error) {
+func (w *Worker) call(record *store.Record, r *deploy.Resource, in Input, k kind.Kind) *kind.Call {
 	item := kind.Item{Ref: r.Ref, Needs: r.Needs}
 
 	for _, planned := range k.Plan(record.Deployment.Spec) {
@@ -356,7 +352,7 @@ func (w *Worker) call(record *store.Record, r *deploy.Resource, in Input, k kind
 		return w.Store.Save(ctx, in.Key(), stamp(r, w.Clock.Now()))
 	}
 
-	return call, nil
+	return call
 }
 
 // outcome writes what came of the looks and tells the state machine.

@@ -80,12 +80,12 @@ func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 		KeyConditionExpression:    aws.String("pk = :pk AND sk < :past"),
 		ExpressionAttributeValues: item{":pk": text(partition(key)), ":past": text(sortPast)},
 	}, func(it item) error {
-		switch sk := str(it["sk"]); {
-		case sk == sortHead:
+		switch str(it["sk"]) {
+		case sortHead:
 			found = true
 
 			return decode(it, &record.Deployment)
-		case sk == sortCurrent:
+		case sortCurrent:
 			return decode(it, &record.Operation)
 		default:
 			var r deploy.Resource
