@@ -168,6 +168,15 @@ func Is(err error, class deploy.Class) bool {
 // Gone tells whether AWS says that the thing is not there.
 func Gone(err error) bool { return Is(err, deploy.Gone) }
 
+// IgnoreGone takes "not found" for "not visible yet" after a create and for "gone" after a delete; the next look tells.
+func IgnoreGone(err error) error {
+	if Gone(err) {
+		return nil
+	}
+
+	return err
+}
+
 // Code is AWS's own error code, or empty.
 func Code(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {

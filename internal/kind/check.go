@@ -31,3 +31,8 @@ func Headroom(c *Call, what string, have, limit int, remedy string) []deploy.Fin
 	return []deploy.Finding{deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d %s in %s.", have, limit, what, c.Owner.Region).
 		WithRemedy("%s", remedy).At(c.Pointer).Finding()}
 }
+
+// Unusable is what an existing thing's Observe reports of it: why it cannot be used, and what to do.
+func Unusable(c *Call, message, remedy string) deploy.Finding {
+	return deploy.Errorf(deploy.Invalid, "existing_unusable", "%s", message).WithRemedy("%s", remedy).At(c.Pointer).Finding()
+}

@@ -194,3 +194,9 @@ func (c *Call) Foreign(what, name string) error {
 	return deploy.Errorf(deploy.Conflict, "not_ours", "A %s named %s exists and was not made by this deployment.", what, name).
 		WithRemedy("Remove or rename that %s, or choose another name for the deployment; it was left untouched.", what)
 }
+
+// Immutable is the answer to a thing of ours with a setting that AWS cannot change in place.
+func (c *Call) Immutable(what, id string, d Difference) error {
+	return deploy.Errorf(deploy.Conflict, "cannot_change_in_place", "The %s %s has %s %s instead of %s, and AWS cannot change that.", what, id, d.Property, d.Have, d.Want).
+		WithRemedy("Delete the deployment and create it again; for what is left over from an earlier attempt, delete that %s.", what)
+}

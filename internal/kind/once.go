@@ -14,7 +14,7 @@ import (
 // creates by seconds, rarely by a minute (EC2, "Eventual consistency in the Amazon EC2 API").
 const settle = 60 * time.Second
 
-// memoCreating holds when a create without name or token was sent and not yet answered.
+// memoCreating holds when a create was sent, until its object is removed again or AWS refused it.
 const memoCreating = "creating"
 
 // Once makes a thing that has neither a unique name nor a client token (VPC, subnet, gateway) exactly once: find looks for it by our tags, and only if
@@ -23,13 +23,19 @@ const memoCreating = "creating"
 //
 // It returns the id, or an empty one and no error while it cannot tell yet (the caller answers "not ready").
 func Once(ctx context.Context, c *Call, find, create func(ctx context.Context) (string, error)) (string, error) {
-	id, err := find(ctx)
-	if err != nil || id != "" {
-		return id, err
-	}
+	return once(ctx, c, find, create, c.Unsure())
+}
 
-	if sent, err := time.Parse(time.RFC3339Nano, c.Memo[memoCreating]); err == nil && c.Now().Sub(sent) < settle {
-		return "", nil
+// Repeatable is Once for a create that AWS recognises when it is repeated, by client token or by a unique name: it need not wait before it repeats. The
+// create is recorded all the same, because a removal must not believe an empty look too early either (Unsure).
+func Repeatable(ctx context.Context, c *Call, find, create func(ctx context.Context) (string, error)) (string, error) {
+	return once(ctx, c, find, create, false)
+}
+
+func once(ctx context.Context, c *Call, find, create func(ctx context.Context) (string, error), unsure bool) (string, error) {
+	id, err := find(ctx)
+	if err != nil || id != "" || unsure {
+		return id, err
 	}
 
 	c.Note(memoCreating, c.Now().UTC().Format(time.RFC3339Nano))
@@ -42,7 +48,7 @@ func Once(ctx context.Context, c *Call, find, create func(ctx context.Context) (
 	if err != nil {
 		// AWS's own refusal means that nothing was made; anything else may hide a success.
 		if class := awserr.Classify(err).Class; class != deploy.Transient && class != deploy.Internal {
-			delete(c.Memo, memoCreating)
+			c.Removed()
 		}
 
 		return "", err
@@ -50,6 +56,17 @@ func Once(ctx context.Context, c *Call, find, create func(ctx context.Context) (
 
 	return id, nil
 }
+
+// Unsure tells that an empty look may be wrong, because a create was sent less than a minute ago and its object may not be visible yet. Remove answers
+// "not gone yet" as long as it holds.
+func (c *Call) Unsure() bool {
+	sent, err := time.Parse(time.RFC3339Nano, c.Memo[memoCreating])
+
+	return err == nil && c.Now().Sub(sent) < settle
+}
+
+// Removed ends Unsure: AWS accepted the removal of the object that the create made, so the next empty look is to be believed.
+func (c *Call) Removed() { delete(c.Memo, memoCreating) }
 
 // Note writes one line of the kind's notebook; it reaches the record with the outcome, or with the next Save.
 func (c *Call) Note(key, value string) {

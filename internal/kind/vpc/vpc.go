@@ -84,12 +84,16 @@ func (v *VPC) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 
 	obs, err := v.look(ctx, c, id)
 	if err != nil || obs.State != kind.Ready {
-		return kind.Result{ID: id, Waiting: "pending"}, ignoreGone(err)
+		return kind.Result{ID: id, Waiting: "pending"}, awserr.IgnoreGone(err)
 	}
 
 	for _, d := range obs.Differences {
+		if d.Property == "cidr" {
+			return kind.Result{ID: id}, c.Immutable("VPC", id, d)
+		}
+
 		if err := v.enable(ctx, id, d.Property); err != nil {
-			return kind.Result{ID: id, Waiting: "DNS attributes"}, ignoreGone(err)
+			return kind.Result{ID: id, Waiting: "DNS attributes"}, awserr.IgnoreGone(err)
 		}
 	}
 
@@ -104,13 +108,15 @@ func (v *VPC) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	}
 
 	if id == "" {
-		return kind.Result{Done: true}, nil
+		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no VPC was made"}, nil
 	}
 
 	_, err = v.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: aws.String(id)})
-	if err = ignoreGone(err); err != nil {
-		return kind.Result{}, fmt.Errorf("delete VPC %s: %w", id, err)
+	if err = awserr.IgnoreGone(err); err != nil {
+		return kind.Result{ID: id}, fmt.Errorf("delete VPC %s: %w", id, err)
 	}
+
+	c.Removed()
 
 	// Gone is what a look says, not what a delete answers.
 	return kind.Result{ID: id, Waiting: "deleting"}, nil
@@ -203,6 +209,10 @@ func (v *VPC) look(ctx context.Context, c *kind.Call, id string) (kind.Observati
 		return obs, nil
 	}
 
+	if have := aws.ToString(found.CidrBlock); c.Existing == "" && have != c.Spec.Network.CIDR {
+		obs.Differences = append(obs.Differences, kind.Difference{Property: "cidr", Want: c.Spec.Network.CIDR, Have: have})
+	}
+
 	for _, attribute := range []types.VpcAttributeName{types.VpcAttributeNameEnableDnsSupport, types.VpcAttributeNameEnableDnsHostnames} {
 		on, err := v.attribute(ctx, id, attribute)
 		if err != nil {
@@ -214,9 +224,13 @@ func (v *VPC) look(ctx context.Context, c *kind.Call, id string) (kind.Observati
 		}
 	}
 
-	if c.Existing != "" && len(obs.Differences) > 0 {
-		obs.Problems = append(obs.Problems, deploy.Errorf(deploy.Invalid, "existing_unusable", "VPC %s has DNS support or DNS hostnames off.", id).
-			WithRemedy("Turn both on: instances find ECS and S3 by name.").At(c.Pointer).Finding())
+	if c.Existing != "" {
+		obs.Problems = kind.Belongs(c, "VPC", ec2tag.Map(found.Tags))
+
+		if len(obs.Differences) > 0 {
+			obs.Problems = append(obs.Problems, kind.Unusable(c, "The VPC "+id+" has DNS support or DNS hostnames off.",
+				"Turn both on: instances find ECS and S3 by name."))
+		}
 	}
 
 	return obs, nil
@@ -251,13 +265,4 @@ func (v *VPC) enable(ctx context.Context, id, attribute string) error {
 	}
 
 	return nil
-}
-
-// ignoreGone takes "not found" for "not visible yet" after a create and for "gone" after a delete; the next look tells.
-func ignoreGone(err error) error {
-	if awserr.Gone(err) {
-		return nil
-	}
-
-	return err
 }
