@@ -7,6 +7,7 @@ package awsfake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -125,7 +126,7 @@ func code(err error) string {
 		return ""
 	}
 
-	if api, ok := err.(smithy.APIError); ok {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 

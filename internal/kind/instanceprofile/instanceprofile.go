@@ -46,7 +46,7 @@ const (
 // There is no API that says whether EC2 sees a profile, and it sees one late. Three good looks running, at least 10 s after its creation, are what the
 // Terraform AWS provider and Karpenter settled on for most accounts; what is left, Batch's own retry takes.
 const (
-	looks  = 3
+	looks    = 3
 	youngest = 10 * time.Second
 )
 
