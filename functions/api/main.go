@@ -1,0 +1,108 @@
+// Command api is the Lambda function behind API Gateway: the public contract. It checks requests, writes the header of an operation and starts its
+// execution; of AWS's resources it only looks at what a create would meet.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/batch"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsquota"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+)
+
+type config struct {
+	Table         string `env:"TABLE"`
+	Installation  string `env:"INSTALLATION"`
+	Partition     string `env:"PARTITION"`
+	Account       string `env:"ACCOUNT"`
+	Region        string `env:"AWS_REGION"`
+	Boundary      string `env:"BOUNDARY"`
+	StateMachine  string `env:"STATE_MACHINE"`
+	TenantClaim   string `env:"TENANT_CLAIM"`
+	RolesClaim    string `env:"ROLES_CLAIM"`
+	IAMPrincipals string `env:"IAM_PRINCIPALS"`
+	PathStyle     string `env:"S3_PATH_STYLE"`
+}
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // -ldflags -X can set nothing else
+
+func main() {
+	log := awsconf.Logger()
+
+	handle, err := wire(context.Background(), log)
+	if err != nil {
+		log.Error("start", "error", err)
+		os.Exit(1)
+	}
+
+	lambda.Start(handle)
+}
+
+func wire(ctx context.Context, log *slog.Logger) (any, error) {
+	c, err := awsconf.Load[config]()
+	if err != nil {
+		return nil, err
+	}
+
+	grants, err := awsconf.JSON[map[string]lambdahttp.Grant]("IAM_PRINCIPALS", c.IAMPrincipals)
+	if err != nil {
+		return nil, err
+	}
+
+	principals, err := lambdahttp.NewPrincipals(c.TenantClaim, c.RolesClaim, grants)
+	if err != nil {
+		return nil, err
+	}
+
+	sdk, err := awsconf.SDK(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	graphs, err := workflow.NewGraphs(all.Kinds(all.Clients{
+		S3:  s3.NewFromConfig(sdk, func(o *s3.Options) { o.UsePathStyle = c.PathStyle == "true" }),
+		IAM: iam.NewFromConfig(sdk), EC2: ec2.NewFromConfig(sdk), Batch: batch.NewFromConfig(sdk),
+	}))
+	if err != nil {
+		return nil, err
+	}
+
+	records := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
+	clock := workflow.WallClock{}
+
+	control := &workflow.Control{
+		Store: records, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
+		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
+		Clock: clock, Quota: awsquota.New(servicequotas.NewFromConfig(sdk), log).Limit, Log: log,
+		NewID: func() string { return strings.ToLower(ulid.MustNew(ulid.Timestamp(clock.Now()), rand.Reader).String()) },
+	}
+
+	api := httpapi.New(httpapi.Options{
+		Control: control, Records: records, Graphs: graphs,
+		Place:     deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: clock, Log: log, Version: version,
+	})
+
+	return lambdahttp.New(api, log), nil
+}

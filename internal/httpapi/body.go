@@ -1,0 +1,156 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
+
+const (
+	maxBody  = 64 << 10 // quality: "body 64 KiB, depth 10"
+	maxDepth = 10
+)
+
+// read stands before every handler that takes a body. It reads the body whole and refuses it unless it is one JSON object that means the same to every
+// reader; then what is not on offer; then what does not fit the schema. huma's own check of bodies is not used: it ignores the case of members, fills in
+// defaults that cannot be told from what the caller wrote, and answers with Go's own errors.
+func (s *server) read(schema *huma.Schema) func(ctx huma.Context, next func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humachi.Unwrap(ctx)
+
+		body, doc, p := parse(r)
+		if p == nil {
+			findings := deploy.NotOffered(doc)
+			if len(findings) == 0 {
+				findings = s.check(schema, doc)
+			}
+
+			if len(findings) > 0 {
+				p = fromFindings(findings)
+			}
+		}
+
+		if p != nil {
+			s.write(w, r, p)
+
+			return
+		}
+
+		of(r.Context()).body = body
+		r.Body = io.NopCloser(bytes.NewReader(body))
+
+		next(ctx)
+	}
+}
+
+func parse(r *http.Request) ([]byte, any, *Problem) {
+	if t := r.Header.Get("Content-Type"); t != "" {
+		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
+			return nil, nil, problem(http.StatusUnsupportedMediaType, deploy.Invalid, "unsupported_media_type", "The body is not declared as JSON.").
+				at("Content-Type").remedy("Send JSON with Content-Type: application/json.")
+		}
+	}
+
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, nil, problem(http.StatusBadRequest, deploy.Invalid, "invalid_json", "The body broke off.").remedy("Send the request again.")
+	}
+
+	if len(body) > maxBody {
+		return nil, nil, problem(http.StatusRequestEntityTooLarge, deploy.Invalid, "body_too_large", "A body has at most %d bytes.", maxBody).
+			remedy("Send less.")
+	}
+
+	doc, err := strict(body)
+	if err != nil {
+		return nil, nil, problem(http.StatusBadRequest, deploy.Invalid, "invalid_json", "%s", err.Error()).remedy("Send one JSON object in UTF-8.")
+	}
+
+	return body, doc, nil
+}
+
+// bodyError is a sentence for the caller.
+type bodyError string
+
+func (e bodyError) Error() string { return string(e) }
+
+const (
+	errSyntax bodyError = "The body is not valid JSON in UTF-8."
+	errDeep   bodyError = "The body is nested deeper than 10 levels."
+	errTwice  bodyError = "The body has an object in which a member appears twice."
+)
+
+// strict parses JSON and refuses what parsers read differently: members that appear twice, bytes that are not UTF-8, something after the end.
+func strict(body []byte) (any, error) {
+	if !utf8.Valid(body) || !json.Valid(body) {
+		return nil, errSyntax
+	}
+
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+
+	return value(dec, 0)
+}
+
+func value(dec *json.Decoder, depth int) (any, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, errSyntax
+	}
+
+	delim, ok := token.(json.Delim)
+	if !ok {
+		return token, nil
+	}
+
+	if depth++; depth > maxDepth {
+		return nil, errDeep
+	}
+
+	if delim == '[' {
+		list := []any{}
+
+		for dec.More() {
+			item, err := value(dec, depth)
+			if err != nil {
+				return nil, err
+			}
+
+			list = append(list, item)
+		}
+
+		_, err = dec.Token()
+
+		return list, err
+	}
+
+	object := map[string]any{}
+
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, errSyntax
+		}
+
+		key, _ := name.(string)
+		if _, twice := object[key]; twice {
+			return nil, errTwice
+		}
+
+		if object[key], err = value(dec, depth); err != nil {
+			return nil, err
+		}
+	}
+
+	_, err = dec.Token()
+
+	return object, err
+}

@@ -1,0 +1,81 @@
+package httpapi
+
+import "github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+
+// typeOf is the URI of a problem type: relative, so that it leads to the page of the very API that answered. The fragment is stable.
+func typeOf(code string) string { return "/docs#problem-" + code }
+
+// entry is a problem type as the page lists it.
+type entry struct{ Code, Title string }
+
+// catalogue lists the problems that the API itself answers. Kinds and AWS add codes of their own, which carry their class's title.
+func catalogue() []entry {
+	return []entry{
+		{"already_exists", "The name is taken"},
+		{"bad_page_token", "The page token does not fit"},
+		{"body_too_large", "The body is too large"},
+		{"busy", "The deployment is changing"},
+		{"conflicting_members", "Two members exclude each other"},
+		{"duplicate", "The same thing twice"},
+		{"idempotency_key_reused", "The Idempotency-Key belongs to another request"},
+		{"internal", "An error of the service"},
+		{"invalid_arn", "Not the right kind of ARN"},
+		{"invalid_bucket", "Not a bucket's name"},
+		{"invalid_cidr", "Not a usable address range"},
+		{"invalid_filter", "The filter cannot be read"},
+		{"invalid_id", "Not the id of such a thing"},
+		{"invalid_idempotency_key", "The Idempotency-Key cannot be used"},
+		{"invalid_instance_type", "Not an instance type"},
+		{"invalid_json", "The body cannot be read"},
+		{"invalid_label", "The label cannot be used"},
+		{"invalid_name", "The name cannot be used"},
+		{"invalid_parameter", "The parameter cannot be read"},
+		{"invalid_prefix", "The prefix cannot be used"},
+		{"invalid_tag", "The tag cannot be used"},
+		{"invalid_value", "The value does not fit"},
+		{"invalid_vcpus", "More vCPUs at least than at most"},
+		{"invalid_zones", "The zones cannot be used"},
+		{"method_not_allowed", "The path does not take this method"},
+		{"missing_member", "A member is missing"},
+		{"missing_parameter", "A parameter is missing"},
+		{"no_principal", "The credentials name no tenant and role"},
+		{"no_such_route", "There is no such path"},
+		{"not_active", "The deployment is not active"},
+		{"not_found", "There is no such thing"},
+		{"not_offered", "Not on offer"},
+		{deploy.CodeNotOfferedYet, "Not offered yet"},
+		{"operation_in_progress", "Another operation runs"},
+		{"overlapping_prefixes", "One prefix contains the other"},
+		{"request_in_progress", "The same request is being admitted"},
+		{"reserved_tag", "The tag's key is reserved"},
+		{"role_missing", "The role is missing"},
+		{"superseded", "Another operation took over"},
+		{"too_many_environments", "Too many environments in a queue"},
+		{"too_many_labels", "Too many labels"},
+		{"too_many_tags", "Too many tags"},
+		{"unknown_environment", "There is no such environment in the spec"},
+		{"unknown_member", "There is no such member"},
+		{"unknown_parameter", "There is no such parameter"},
+		{"unknown_queue", "There is no such queue in the spec"},
+		{"unmanaged_first", "An unmanaged environment comes first"},
+		{"unsupported_media_type", "The body is not JSON"},
+		{"wrong_account", "In another account"},
+		{"wrong_partition", "In another partition"},
+		{"wrong_region", "In another Region"},
+	}
+}
+
+// titleOf is the same for every problem of a code.
+func titleOf(code string, class deploy.Class) string {
+	for _, e := range catalogue() {
+		if e.Code == code {
+			return e.Title
+		}
+	}
+
+	return map[deploy.Class]string{
+		deploy.NotReady: "Not ready yet", deploy.Throttled: "AWS asked to slow down", deploy.Transient: "An answer is missing", deploy.Conflict: "Something is in the way",
+		deploy.Denied: "Not allowed", deploy.Quota: "A limit of the account is reached", deploy.Capacity: "AWS has no capacity", deploy.Invalid: "It cannot be as asked",
+		deploy.Gone: "It is not there", deploy.Internal: "An error of the service",
+	}[class]
+}

@@ -1,0 +1,375 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+)
+
+// Acting is what every route under /v1 takes.
+type Acting struct {
+	Tenant string `query:"tenant" maxLength:"63" doc:"Act on this tenant instead of your own; admins only"`
+}
+
+// CreateDeployment is the body of a create.
+type CreateDeployment struct {
+	Name   string            `json:"name" maxLength:"256" doc:"3 to 24 of [a-z0-9-], starts with a letter, ends with a letter or digit, no double hyphen"`
+	Spec   deploy.Spec       `json:"spec,omitzero" doc:"What you want; empty is Metaflow's default environment"`
+	Labels map[string]string `json:"labels,omitempty" doc:"Yours, for filters; at most 50"`
+}
+
+const idempotencyKey = "Idempotency-Key"
+
+type createInput struct {
+	Acting
+	Key     string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
+	RawBody []byte `contentType:"application/json"`
+}
+
+type accepted struct {
+	Location string `header:"Location" doc:"The operation"`
+	Body     Operation
+}
+
+type acceptedOrNot struct {
+	Status   int
+	Location string `header:"Location" doc:"The operation"`
+	Body     *Operation
+}
+
+type named struct {
+	Acting
+	Name string `path:"name" maxLength:"256" doc:"The deployment's name"`
+}
+
+type getInput struct {
+	named
+	ShowDeleted bool   `query:"showDeleted" doc:"Show it in phase DELETED too"`
+	IfNoneMatch string `header:"If-None-Match" doc:"An ETag; 304 if it still holds and no operation runs"`
+}
+
+type getOutput struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Body   *Deployment
+}
+
+type deleteInput struct {
+	named
+	Data         string `query:"data" enum:"keep,purge" default:"keep" doc:"keep: a bucket that we made stays with its objects. purge: it goes with everything in it"`
+	AllowMissing bool   `query:"allowMissing" doc:"204 instead of 404 if there is nothing to delete"`
+}
+
+type configurationInput struct {
+	named
+	Format string `query:"format" enum:"json,env" default:"json" doc:"json: Metaflow's config.json. env: shell exports, with the Region"`
+}
+
+type raw struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+type resourcesInput struct {
+	named
+	Page
+	ShowDeleted bool `query:"showDeleted" doc:"Show what a deleted deployment left behind"`
+}
+
+// Resources is a page of resources.
+type Resources struct {
+	Resources     []Resource `json:"resources"`
+	NextPageToken string     `json:"nextPageToken,omitempty"`
+}
+
+type resourcesOutput struct{ Body Resources }
+
+type listInput struct {
+	Acting
+	Page
+	Filter      string `query:"filter" maxLength:"1024" doc:"Terms that must all hold, joined by comma or AND: phase=ACTIVE, label.team=data"`
+	ShowDeleted bool   `query:"showDeleted" doc:"Show those in phase DELETED too"`
+}
+
+// Deployments is a page of deployments.
+type Deployments struct {
+	Deployments   []Deployment `json:"deployments"`
+	NextPageToken string       `json:"nextPageToken,omitempty"`
+}
+
+type listOutput struct{ Body Deployments }
+
+func (s *server) deployments() {
+	schema := s.schema(CreateDeployment{})
+
+	huma.Register(s.api, s.takesBody(s.route(http.MethodPost, "/v1/deployments", "createDeployment", "Create a deployment", deploy.Deployer, 202, 400, 403, 409, 413, 415, 422, 503),
+		"CreateDeployment", schema), s.create)
+	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments", "listDeployments", "List deployments", deploy.Viewer, 200, 400, 403, 422, 503), s.list)
+	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}", "getDeployment", "Show a deployment", deploy.Viewer, 200, 304, 403, 404, 422, 503), s.get)
+	huma.Register(s.api, s.route(http.MethodDelete, "/v1/deployments/{name}", "deleteDeployment", "Delete a deployment", deploy.Deployer, 202, 204, 403, 404, 409, 422, 503), s.delete)
+	huma.Register(s.api, s.configurationRoute(), s.configuration)
+	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}/resources", "listResources", "List a deployment's resources", deploy.Viewer, 200, 400, 403, 404, 422, 503), s.resources)
+}
+
+func (s *server) create(ctx context.Context, in *createInput) (*accepted, error) {
+	req := of(ctx)
+
+	var body CreateDeployment
+	if err := json.Unmarshal(req.body, &body); err != nil {
+		return nil, s.fail(ctx, fmt.Errorf("decode a body that fits the schema: %w", err))
+	}
+
+	claim, err := claim(req, in.Key)
+	if err != nil {
+		return nil, err
+	}
+
+	if findings := deploy.Validate(s.Place, body.Name, body.Spec, body.Labels); len(findings) > 0 {
+		return nil, fromFindings(findings)
+	}
+
+	admitted, err := s.Control.Create(ctx, req.principal, workflow.CreateRequest{
+		Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, Claim: claim,
+	})
+	if exists, ok := errors.AsType[*workflow.Exists](err); ok {
+		return nil, problem(http.StatusConflict, deploy.Conflict, "already_exists", "There is a deployment %s in your tenant; its last operation is %s.", body.Name, exists.Operation).
+			remedy("Use the one that is there, delete it first, or choose another name.").inTheWay(ctx, exists.Operation)
+	}
+
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	return &accepted{Location: req.base + "/v1/operations/" + admitted.Operation.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
+}
+
+// claim is the request's idempotency key with a fingerprint of what it asks for, nil without a key. Order of members and white space do not count.
+func claim(req *request, key string) (*store.Claim, error) {
+	if key == "" {
+		return nil, nil //nolint:nilnil // no key is no claim, and no error
+	}
+
+	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, problem(http.StatusUnprocessableEntity, deploy.Invalid, "invalid_idempotency_key", "A key has 1 to 255 visible ASCII characters.").
+			at(idempotencyKey).remedy("Use a UUID.")
+	}
+
+	doc, err := strict(req.body)
+	if err != nil {
+		return nil, err
+	}
+
+	canonical, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("write a canonical body: %w", err)
+	}
+
+	sum := sha256.Sum256(slices.Concat([]byte("POST /v1/deployments\n"), canonical))
+
+	return &store.Claim{Tenant: req.principal.Tenant, Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
+}
+
+// load reads a deployment of the tenant that the caller acts on. A name that cannot be one is as unknown as any other.
+func (s *server) load(ctx context.Context, name string, deleted bool) (*store.Record, error) {
+	if !deploy.ValidName(name) {
+		return nil, notFound()
+	}
+
+	record, err := s.Records.Load(ctx, deploy.Key{Tenant: of(ctx).principal.Tenant, Name: name})
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	if record.Deployment.Phase == deploy.PhaseDeleted && !deleted {
+		return nil, notFound()
+	}
+
+	return record, nil
+}
+
+func (s *server) get(ctx context.Context, in *getInput) (*getOutput, error) {
+	record, err := s.load(ctx, in.Name, in.ShowDeleted)
+	if err != nil {
+		return nil, err
+	}
+
+	out := &getOutput{Status: http.StatusOK, ETag: etag(record.Deployment)}
+
+	if !record.Deployment.Unfinished && matches(in.IfNoneMatch, out.ETag) {
+		out.Status = http.StatusNotModified
+
+		return out, nil
+	}
+
+	view := s.deploymentView(record.Deployment, count(record))
+	out.Body = &view
+
+	return out, nil
+}
+
+// matches compares weakly, as RFC 9110 13.1.2 wants it of If-None-Match.
+func matches(header, etag string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		if part = strings.TrimPrefix(strings.TrimSpace(part), "W/"); part == etag || part == "*" {
+			return true
+		}
+	}
+
+	return false
+}
+
+func (s *server) list(ctx context.Context, in *listInput) (*listOutput, error) {
+	match, err := filter(in.Filter)
+	if err != nil {
+		return nil, err
+	}
+
+	tenant := of(ctx).principal.Tenant
+	here := scope("deployments", tenant, in.Filter, fmt.Sprint(in.ShowDeleted))
+
+	after, err := in.after(here)
+	if err != nil {
+		return nil, err
+	}
+
+	page, more, err := s.Records.Deployments(ctx, store.List{Tenant: tenant, Size: in.size(), After: after, Deleted: in.ShowDeleted, Match: match})
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	out := &listOutput{Body: Deployments{Deployments: []Deployment{}}}
+	for _, d := range page {
+		out.Body.Deployments = append(out.Body.Deployments, s.deploymentView(d, Count{Total: d.Total, Ready: d.Ready}))
+	}
+
+	if more && len(page) > 0 {
+		out.Body.NextPageToken = pageToken(page[len(page)-1].Name, here)
+	}
+
+	return out, nil
+}
+
+func (s *server) delete(ctx context.Context, in *deleteInput) (*acceptedOrNot, error) {
+	req := of(ctx)
+
+	err := error(store.ErrNotFound)
+
+	var admitted workflow.Admitted
+
+	if deploy.ValidName(in.Name) {
+		admitted, err = s.Control.Delete(ctx, req.principal, in.Name, deploy.Data(in.Data))
+	}
+
+	if errors.Is(err, store.ErrNotFound) && in.AllowMissing {
+		return &acceptedOrNot{Status: http.StatusNoContent}, nil
+	}
+
+	if exists, ok := errors.AsType[*workflow.Exists](err); ok {
+		return nil, problem(http.StatusConflict, deploy.Conflict, "operation_in_progress", "Operation %s already deletes this deployment, and treats its data otherwise.", exists.Operation).
+			remedy("Wait for that operation.").inTheWay(ctx, exists.Operation)
+	}
+
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	op := admitted.Operation
+	view := operationView(op, op.Steps, admitted.Version)
+
+	return &acceptedOrNot{Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + op.ID, Body: &view}, nil
+}
+
+func (s *server) configuration(ctx context.Context, in *configurationInput) (*raw, error) {
+	record, err := s.load(ctx, in.Name, false)
+	if err != nil {
+		return nil, err
+	}
+
+	d := record.Deployment
+	if d.Phase != deploy.PhaseActive && d.Phase != deploy.PhaseUpdating {
+		p := problem(http.StatusConflict, deploy.Conflict, "not_active", "The deployment is %s; it has a configuration once it is ACTIVE.", d.Phase)
+		if d.Unfinished {
+			return nil, p.remedy("Follow the operation %s.", d.Operation).inTheWay(ctx, d.Operation)
+		}
+
+		return nil, p.remedy("See the operation %s for what went wrong.", d.Operation).inTheWay(ctx, d.Operation)
+	}
+
+	config, err := deploy.Configuration(d, record.Resources)
+	if err != nil {
+		s.Log.ErrorContext(ctx, "derive a configuration", "error", err)
+
+		return nil, internal()
+	}
+
+	if in.Format == "env" {
+		config["AWS_DEFAULT_REGION"], config["AWS_REGION"] = d.Region, d.Region
+
+		return &raw{ContentType: "text/plain; charset=utf-8", Body: exports(config)}, nil
+	}
+
+	b, err := json.MarshalIndent(config, "", "    ")
+	if err != nil {
+		return nil, s.fail(ctx, fmt.Errorf("write the configuration: %w", err))
+	}
+
+	return &raw{ContentType: "application/json", Body: append(b, '\n')}, nil
+}
+
+// exports writes lines that any POSIX shell reads as they are meant.
+func exports(config map[string]string) []byte {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		fmt.Fprintf(&b, "export %s='%s'\n", key, strings.ReplaceAll(config[key], `'`, `'\''`))
+	}
+
+	return []byte(b.String())
+}
+
+func (s *server) resources(ctx context.Context, in *resourcesInput) (*resourcesOutput, error) {
+	here := scope("resources", of(ctx).principal.Tenant, in.Name, fmt.Sprint(in.ShowDeleted))
+
+	after, err := in.after(here)
+	if err != nil {
+		return nil, err
+	}
+
+	record, err := s.load(ctx, in.Name, in.ShowDeleted)
+	if err != nil {
+		return nil, err
+	}
+
+	all := record.Resources
+	slices.SortFunc(all, func(a, b deploy.Resource) int { return strings.Compare(string(a.Ref), string(b.Ref)) })
+
+	out := &resourcesOutput{Body: Resources{Resources: []Resource{}}}
+
+	for i := range all {
+		if string(all[i].Ref) <= after {
+			continue
+		}
+
+		if len(out.Body.Resources) == in.size() {
+			out.Body.NextPageToken = pageToken(string(all[i-1].Ref), here)
+
+			break
+		}
+
+		out.Body.Resources = append(out.Body.Resources, resourceView(&all[i]))
+	}
+
+	return out, nil
+}

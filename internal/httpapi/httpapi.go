@@ -1,0 +1,210 @@
+// Package httpapi is the public contract over HTTP: routes, the schema of requests, views of the nouns, problems and their statuses, the OpenAPI document
+// and its page. It knows who may call what, and nothing of how callers were authenticated: the Principal function answers that from verified claims.
+//
+// It must not know Lambda, API Gateway's events, DynamoDB or Step Functions. HTTP statuses live here and nowhere else.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+)
+
+// Control admits operations; *workflow.Control is one.
+type Control interface {
+	Create(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (workflow.Admitted, error)
+	Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (workflow.Admitted, error)
+}
+
+// Records is what the API reads; every store.Store is one.
+type Records interface {
+	Load(ctx context.Context, key deploy.Key) (*store.Record, error)
+	Operation(ctx context.Context, key deploy.Key, id string) (deploy.Operation, error)
+	Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error)
+	Deployments(ctx context.Context, list store.List) (page []deploy.Deployment, more bool, err error)
+}
+
+// Options are what the API stands on. All but RequestID and Version must be set.
+type Options struct {
+	Control Control
+	Records Records
+	Graphs  *workflow.Graphs
+	Place   deploy.Place
+	// Principal tells who calls, from verified claims only. Its error is a *deploy.Error of class denied.
+	Principal func(*http.Request) (deploy.Principal, error)
+	// RequestID names the request in problems; empty where nothing names requests.
+	RequestID func(*http.Request) string
+	Clock     workflow.Clock
+	Log       *slog.Logger
+	// Version is the product's, for the OpenAPI document.
+	Version string
+}
+
+// base is where the same API stands for callers who sign with IAM.
+const iamBase = "/iam"
+
+type server struct {
+	Options
+	mux *chi.Mux
+	api huma.API
+	// document is the OpenAPI document as it is served.
+	document []byte
+}
+
+// New wires the API. It panics if the routes and their types do not fit together.
+func New(o Options) http.Handler {
+	s := &server{Options: o, mux: chi.NewMux()}
+
+	s.mux.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, r, problem(http.StatusNotFound, deploy.Gone, "no_such_route", "There is nothing at this path.").remedy("GET /openapi.json lists the routes."))
+	})
+	s.mux.MethodNotAllowed(s.methodNotAllowed)
+
+	s.api = humachi.New(s.mux, s.config())
+	s.deployments()
+	s.operations()
+	s.kinds()
+	s.open()
+	s.finishDocument()
+
+	return http.HandlerFunc(s.serve)
+}
+
+// request is what is known of one request beside what huma hands to a handler.
+type request struct {
+	// base is what stood before /v1: empty or /iam.
+	base string
+	// path is the path as the caller wrote it, id names the request.
+	path, id string
+	// principal is who calls, with the tenant that they act on.
+	principal deploy.Principal
+	// body is the request's body as it came, checked against the schema.
+	body []byte
+}
+
+type requestKey struct{}
+
+func of(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+
+	return r
+}
+
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	req := &request{path: r.URL.EscapedPath()}
+	if s.RequestID != nil {
+		req.id = s.RequestID(r)
+	}
+
+	if strings.HasPrefix(r.URL.Path, iamBase+"/v1/") {
+		req.base = iamBase
+		u := *r.URL
+		u.Path, u.RawPath = strings.TrimPrefix(u.Path, iamBase), strings.TrimPrefix(u.RawPath, iamBase)
+		c := *r
+		c.URL = &u
+		r = &c
+	}
+
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Strict-Transport-Security", "max-age=63072000")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+	defer func() {
+		if v := recover(); v != nil {
+			s.Log.ErrorContext(r.Context(), "panic", "panic", v, "path", req.path, "stack", string(debug.Stack()))
+			s.write(w, r, internal())
+		}
+	}()
+
+	s.mux.ServeHTTP(w, r)
+}
+
+func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	// A custom method such as {name}:plan that is not built is no route at all; chi takes it for a name.
+	if strings.Contains(r.URL.Path, ":") {
+		s.mux.NotFoundHandler()(w, r)
+
+		return
+	}
+
+	var allow []string
+
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if s.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			allow = append(allow, method)
+		}
+	}
+
+	p := problem(http.StatusMethodNotAllowed, deploy.Invalid, "method_not_allowed", "This path does not take %s.", cleanMethod(r.Method)).
+		remedy("Use %s.", strings.Join(allow, " or "))
+	s.write(w, r, p.header("Allow", strings.Join(allow, ", ")))
+}
+
+// cleanMethod keeps what a caller invented out of the answer.
+func cleanMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+
+	return "that method"
+}
+
+// roleKey is where an operation's metadata says which role it takes.
+const roleKey = "role"
+
+// admit stands before every handler under /v1: who calls, may they, whose tenant do they act on.
+func (s *server) admit(ctx huma.Context, next func(huma.Context)) {
+	r, w := humachi.Unwrap(ctx)
+	req := of(r.Context())
+
+	p, err := s.Principal(r)
+	if err != nil {
+		s.write(w, r, s.fail(r.Context(), err))
+
+		return
+	}
+
+	role, _ := ctx.Operation().Metadata[roleKey].(deploy.Role)
+	if !p.Can(role) {
+		s.write(w, r, problem(http.StatusForbidden, deploy.Denied, "role_missing", "This takes the role %s.", role).
+			remedy("Ask an administrator of the installation for the role."))
+
+		return
+	}
+
+	if query := r.URL.Query(); query.Has("tenant") {
+		if !p.Can(deploy.Admin) {
+			s.write(w, r, problem(http.StatusForbidden, deploy.Denied, "role_missing", "Only an admin may name a tenant.").at("tenant").
+				remedy("Leave the parameter out: your tenant is in your credentials."))
+
+			return
+		}
+
+		if p.Tenant = query.Get("tenant"); !deploy.ValidTenant(p.Tenant) {
+			s.write(w, r, problem(http.StatusUnprocessableEntity, deploy.Invalid, "invalid_parameter", "This is not a tenant's name.").at("tenant").
+				remedy("Name one tenant."))
+
+			return
+		}
+	}
+
+	req.principal = p
+
+	next(ctx)
+}
