@@ -1,11 +1,12 @@
-// Command api is the Lambda function behind API Gateway: the public contract. It checks requests, writes the header of an operation and starts its
-// execution; of AWS's resources it only looks at what a create would meet.
+// Command api is the Lambda function behind API Gateway: the public contract. It checks, writes the header of an operation and starts its execution; it
+// may look at AWS and change nothing there.
 package main
 
 import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 
@@ -20,7 +21,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/awsquota"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
@@ -40,42 +40,39 @@ type config struct {
 	StateMachine  string `env:"STATE_MACHINE"`
 	TenantClaim   string `env:"TENANT_CLAIM"`
 	RolesClaim    string `env:"ROLES_CLAIM"`
-	IAMPrincipals string `env:"IAM_PRINCIPALS"`
+	IamPrincipals string `env:"IAM_PRINCIPALS"`
 	PathStyle     string `env:"S3_PATH_STYLE"`
 }
-
-// version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // -ldflags -X can set nothing else
 
 func main() {
 	log := awsconf.Logger()
 
-	handle, err := wire(context.Background(), log)
+	handler, err := wire(context.Background(), log)
 	if err != nil {
 		log.Error("start", "error", err)
 		os.Exit(1)
 	}
 
-	lambda.Start(handle)
+	lambda.Start(lambdahttp.New(handler, log))
 }
 
-func wire(ctx context.Context, log *slog.Logger) (any, error) {
+func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 	c, err := awsconf.Load[config]()
 	if err != nil {
 		return nil, err
 	}
 
-	grants, err := awsconf.JSON[map[string]lambdahttp.Grant]("IAM_PRINCIPALS", c.IAMPrincipals)
+	sdk, err := awsconf.SDK(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	grants, err := awsconf.JSON[map[string]lambdahttp.Grant]("IAM_PRINCIPALS", c.IamPrincipals)
 	if err != nil {
 		return nil, err
 	}
 
 	principals, err := lambdahttp.NewPrincipals(c.TenantClaim, c.RolesClaim, grants)
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +85,20 @@ func wire(ctx context.Context, log *slog.Logger) (any, error) {
 		return nil, err
 	}
 
-	records := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
-	clock := workflow.WallClock{}
-
+	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	control := &workflow.Control{
-		Store: records, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
+		Store: table, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
-		Clock: clock, Quota: awsquota.New(servicequotas.NewFromConfig(sdk), log).Limit, Log: log,
-		NewID: func() string { return strings.ToLower(ulid.MustNew(ulid.Timestamp(clock.Now()), rand.Reader).String()) },
+		Clock: workflow.WallClock{}, NewID: newID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log), Log: log,
 	}
 
-	api := httpapi.New(httpapi.Options{
-		Control: control, Records: records, Graphs: graphs,
-		Place:     deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
-		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: clock, Log: log, Version: version,
-	})
+	return httpapi.New(httpapi.Options{
+		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log,
+	}), nil
+}
 
-	return lambdahttp.New(api, log), nil
+// newID is a ULID: later ones sort after earlier ones. https://github.com/ulid/spec
+func newID() string {
+	return strings.ToLower(ulid.MustNew(ulid.Now(), rand.Reader).String())
 }
