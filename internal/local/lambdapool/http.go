@@ -44,6 +44,10 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusBadRequest, "InvalidRequestContentException", "Could not read the payload")
 		return
 	}
+	if len(payload) > maxRequest {
+		invokeError(w, &TooLargeError{Size: len(payload)})
+		return
+	}
 	if len(payload) == 0 {
 		payload = []byte("{}")
 	}
