@@ -48,6 +48,8 @@ type Fault struct {
 	Before error
 	// Lost is answered after acting: the caller does not learn that the call took effect.
 	Lost error
+	// After is called after acting, with the world's lock held: a test lets the caller die there.
+	After func()
 }
 
 // New makes an empty account 123456789012 in us-east-1.
@@ -108,6 +110,10 @@ func do[O any](ctx context.Context, w *World, service, operation string, in any,
 	out, err := act()
 	call.Code = code(err)
 	w.calls = append(w.calls, call)
+
+	if fault.After != nil {
+		fault.After()
+	}
 
 	if fault.Lost != nil {
 		return none, fault.Lost

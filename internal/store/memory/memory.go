@@ -14,8 +14,12 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
-// Fault breaks a call: Before is answered instead of acting, Lost after acting.
-type Fault struct{ Before, Lost error }
+// Fault breaks a call: Before is answered instead of acting, Lost after acting; After is called after acting, with the lock held: a test lets the caller
+// die there.
+type Fault struct {
+	Before, Lost error
+	After        func()
+}
 
 // Store implements store.Store. The zero value is not usable; New makes one.
 type Store struct {
@@ -69,6 +73,11 @@ func do[T any](ctx context.Context, s *Store, method string, key deploy.Key, act
 	defer s.mu.Unlock()
 
 	out, err := act()
+
+	if fault.After != nil {
+		fault.After()
+	}
+
 	if fault.Lost != nil {
 		return none, fault.Lost
 	}
