@@ -245,9 +245,22 @@ func (s *server) list(ctx context.Context, in *listInput) (*listOutput, error) {
 		return nil, err
 	}
 
-	page, more, err := s.Records.Deployments(ctx, store.List{Tenant: tenant, Size: in.size(), After: after, Deleted: in.ShowDeleted, Match: match})
+	// A store may stop early where few match: then the next page goes on behind what was looked at.
+	last := after
+	looked := func(d deploy.Deployment) bool {
+		last = max(last, d.Name)
+
+		return match(d)
+	}
+
+	page, more, err := s.Records.Deployments(ctx, store.List{Tenant: tenant, Size: in.size(), After: after, Deleted: in.ShowDeleted, Match: looked})
 	if err != nil {
 		return nil, s.fail(ctx, err)
+	}
+
+	// Live and deleted ones may be looked at separately, so with both only what was found tells how far the store has come.
+	if len(page) == in.size() || in.ShowDeleted && len(page) > 0 {
+		last = page[len(page)-1].Name
 	}
 
 	out := &listOutput{Body: Deployments{Deployments: []Deployment{}}}
@@ -255,8 +268,8 @@ func (s *server) list(ctx context.Context, in *listInput) (*listOutput, error) {
 		out.Body.Deployments = append(out.Body.Deployments, s.deploymentView(d, Count{Total: d.Total, Ready: d.Ready}))
 	}
 
-	if more && len(page) > 0 {
-		out.Body.NextPageToken = pageToken(page[len(page)-1].Name, here)
+	if more && last > after {
+		out.Body.NextPageToken = pageToken(last, here)
 	}
 
 	return out, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -124,12 +123,6 @@ func (s *server) finishDocument() {
 
 	for _, schema := range schemas {
 		neverNull(schema)
-	}
-
-	for _, item := range s.api.OpenAPI().Paths {
-		if item.Post != nil {
-			slices.SortFunc(item.Post.Parameters, func(a, b *huma.Param) int { return len(a.Name) - len(b.Name) })
-		}
 	}
 
 	b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")

@@ -7,8 +7,10 @@ package httpapi
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -188,7 +190,18 @@ func (s *server) admit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 
-	if query := r.URL.Query(); query.Has("tenant") {
+	query := r.URL.Query()
+
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if len(query[name]) > 1 {
+			s.write(w, r, problem(http.StatusUnprocessableEntity, deploy.Invalid, "invalid_parameter", "The parameter stands there twice.").at(deploy.Scrub(name)).
+				remedy("Give it once."))
+
+			return
+		}
+	}
+
+	if query.Has("tenant") {
 		if !p.Can(deploy.Admin) {
 			s.write(w, r, problem(http.StatusForbidden, deploy.Denied, "role_missing", "Only an admin may name a tenant.").at("tenant").
 				remedy("Leave the parameter out: your tenant is in your credentials."))

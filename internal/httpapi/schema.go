@@ -78,7 +78,7 @@ func (c *checker) value(at string, schema *huma.Schema, v any) {
 func (c *checker) object(at string, schema *huma.Schema, object map[string]any) {
 	for _, name := range schema.Required {
 		if object[name] == nil {
-			c.refuse(at+"/"+escape(name), "missing_member", "The member is missing.")
+			c.refuse(at+"/"+escape(name), "missing_member", "The member %s is missing.", name)
 		}
 	}
 
@@ -90,13 +90,13 @@ func (c *checker) object(at string, schema *huma.Schema, object map[string]any) 
 		switch member := schema.Properties[name]; {
 		case member != nil && object[name] == nil: // null: left out, or reported as missing above
 		case member != nil && object[name] == "":
-			c.refuse(here, "invalid_value", "An empty string means nothing here; leave the member out.")
+			c.refuse(here, "invalid_value", "%s must not be empty; leave it out for the default.", name)
 		case member != nil:
 			c.value(here, member, object[name])
 		case each != nil:
 			c.value(here, each, object[name])
 		default:
-			c.refuse(here, "unknown_member", "There is no such member here.")
+			c.refuse(here, "unknown_member", "There is no member %s here.", deploy.Scrub(name))
 		}
 	}
 }
