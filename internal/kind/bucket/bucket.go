@@ -81,46 +81,25 @@ func (*Bucket) Plan(spec deploy.Spec) []kind.Item {
 	return []kind.Item{{Ref: name, Pointer: "/spec/storage"}}
 }
 
-// settle is how long a bucket that we have just made may look untagged: its configuration is eventually consistent (S3 user guide, "Amazon S3 data
-// consistency model").
-const settle = 60 * time.Second
-
-// memoCreating holds when CreateBucket was last sent, at a moment when the name was free.
-const memoCreating = "creating"
-
 // Ensure implements kind.Kind. A bucket that an earlier delete of this deployment kept is taken up again: Origin becomes Reused.
 func (b *Bucket) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	bucket, _ := c.Owner.Bucket(c.Spec)
 
-	at, err := b.locate(ctx, c, bucket)
+	_, err := kind.Repeatable(ctx, c, func(ctx context.Context) (string, error) { return b.find(ctx, c, bucket) },
+		func(ctx context.Context) (string, error) { return bucket, b.create(ctx, c, bucket) })
 	if err != nil {
 		return kind.Result{}, err
 	}
 
-	switch at.state {
-	case absent:
-		c.Note(memoCreating, c.Now().UTC().Format(time.RFC3339Nano))
-
-		if err := c.Save(ctx); err != nil {
-			return kind.Result{}, err
-		}
-
-		if err := b.create(ctx, c, bucket); err != nil {
-			return later(kind.Result{Waiting: "the bucket's name"}, err)
-		}
-	case closed, elsewhere:
-		return kind.Result{}, b.foreign(c, bucket, at)
-	case here:
-	}
-
 	// Read back even after our own create: in us-east-1 CreateBucket succeeds for a bucket that the account has already.
+	// A bucket's configuration shows later than the bucket (S3 user guide, "Amazon S3 data consistency model").
 	tags, err := b.tags(ctx, c, bucket)
 	if err != nil {
-		return later(kind.Result{Waiting: "the bucket to appear"}, err)
+		return kind.Result{Waiting: "the bucket to appear"}, awserr.IgnoreGone(err)
 	}
 
 	if !c.Owns(tags) {
-		if len(tags) == 0 && justMade(c) {
+		if len(tags) == 0 && c.Unsure() {
 			return kind.Result{Waiting: "the bucket's tags to appear"}, nil
 		}
 
@@ -144,13 +123,13 @@ func (b *Bucket) apply(ctx context.Context, c *kind.Call, bucket string, tags ma
 
 	changes, err := b.changes(ctx, c, bucket, tags)
 	if err != nil {
-		return later(result, err)
+		return result, awserr.IgnoreGone(err)
 	}
 
 	// One after the other: concurrent writes of a bucket's configuration collide with OperationAborted.
 	for _, change := range changes {
 		if err := change.put(ctx); err != nil {
-			return later(result, fmt.Errorf("set %s of bucket %s: %w", change.Property, bucket, err))
+			return result, awserr.IgnoreGone(fmt.Errorf("set %s of bucket %s: %w", change.Property, bucket, err))
 		}
 	}
 
@@ -200,7 +179,7 @@ func (b *Bucket) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) 
 
 	switch at.state {
 	case absent:
-		return kind.Result{Done: true}, nil
+		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no bucket was made"}, nil
 	case closed, elsewhere:
 		// Never seen as ours: somebody else's. Once ours and closed now is a refusal that a person must lift, not a bucket that is gone.
 		if c.ID == "" {
@@ -213,11 +192,11 @@ func (b *Bucket) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) 
 
 	tags, err := b.tags(ctx, c, bucket)
 	if err != nil {
-		return later(kind.Result{Waiting: "deleting"}, err)
+		return kind.Result{Waiting: "deleting"}, awserr.IgnoreGone(err)
 	}
 
 	if !c.Owns(tags) {
-		if len(tags) == 0 && justMade(c) {
+		if len(tags) == 0 && c.Unsure() {
 			return kind.Result{Waiting: "the bucket's tags to appear"}, nil
 		}
 
@@ -245,7 +224,7 @@ func (b *Bucket) keep(ctx context.Context, c *kind.Call, bucket string, tags map
 	result := kind.Result{ID: bucket, ARN: arn(c, bucket), Waiting: "the mark that the bucket is kept"}
 
 	if err := b.putTags(ctx, c, bucket, tags); err != nil {
-		return later(result, fmt.Errorf("tag bucket %s as kept: %w", bucket, err))
+		return result, awserr.IgnoreGone(fmt.Errorf("tag bucket %s as kept: %w", bucket, err))
 	}
 
 	return result, nil
@@ -383,31 +362,25 @@ func (p place) problem(c *kind.Call) *deploy.Error {
 	return nil
 }
 
-// foreign is the answer to a name that is taken; a bucket that was ours and is closed now is told as AWS tells it.
-func (*Bucket) foreign(c *kind.Call, bucket string, at place) error {
-	if c.ID != "" {
-		return at.err
+// find returns the name where the bucket is here, and an empty one where the name is free.
+func (b *Bucket) find(ctx context.Context, c *kind.Call, bucket string) (string, error) {
+	at, err := b.locate(ctx, c, bucket)
+	if err != nil || at.state == absent {
+		return "", err
 	}
 
-	return c.Foreign("bucket", bucket)
-}
+	if at.state == here {
+		return bucket, nil
+	}
 
-// justMade tells whether a create was sent so recently that the bucket's tags may not show yet.
-func justMade(c *kind.Call) bool {
-	sent, err := time.Parse(time.RFC3339Nano, c.Memo[memoCreating])
+	// One that was ours and is closed now is told as AWS tells it.
+	if c.ID != "" {
+		return "", at.err
+	}
 
-	return err == nil && c.Now().Sub(sent) < settle
+	return "", c.Foreign("bucket", bucket)
 }
 
 func arn(c *kind.Call, bucket string) string { return c.Owner.ARN("s3", "", "", bucket) }
 
 func outputs(bucket string) map[string]string { return map[string]string{"name": bucket} }
-
-// later takes "no such bucket" right after a create, and collisions with another change of the bucket, for "look again"; other errors stay.
-func later(result kind.Result, err error) (kind.Result, error) {
-	if awserr.Gone(err) || awserr.Is(err, deploy.NotReady) {
-		return result, nil
-	}
-
-	return result, err
-}

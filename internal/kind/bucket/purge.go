@@ -30,7 +30,7 @@ func (b *Bucket) purge(ctx context.Context, c *kind.Call, bucket string) (kind.R
 	// without ACLs the log delivery service lives by the policy.
 	_, err := b.s3.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account})
 	if err != nil {
-		return later(kind.Result{Waiting: "deleting"}, fmt.Errorf("delete policy of bucket %s: %w", bucket, err))
+		return kind.Result{Waiting: "deleting"}, awserr.IgnoreGone(fmt.Errorf("delete policy of bucket %s: %w", bucket, err))
 	}
 
 	deleted := 0
@@ -40,7 +40,7 @@ func (b *Bucket) purge(ctx context.Context, c *kind.Call, bucket string) (kind.R
 		deleted += n
 
 		if err != nil {
-			return later(kind.Result{Progressed: deleted > 0, Waiting: "emptying"}, err)
+			return kind.Result{Progressed: deleted > 0, Waiting: "emptying"}, awserr.IgnoreGone(err)
 		}
 
 		if n == 0 {
@@ -51,7 +51,7 @@ func (b *Bucket) purge(ctx context.Context, c *kind.Call, bucket string) (kind.R
 	if deleted == 0 {
 		n, err := b.abort(ctx, c, bucket)
 		if err != nil {
-			return later(kind.Result{Progressed: n > 0, Waiting: "emptying"}, err)
+			return kind.Result{Progressed: n > 0, Waiting: "emptying"}, awserr.IgnoreGone(err)
 		}
 
 		deleted = n
@@ -68,7 +68,7 @@ func (b *Bucket) purge(ctx context.Context, c *kind.Call, bucket string) (kind.R
 func (b *Bucket) removeIfEmpty(ctx context.Context, c *kind.Call, bucket string, tags map[string]string) (kind.Result, error) {
 	out, err := b.s3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account, MaxKeys: aws.Int32(1)})
 	if err != nil {
-		return later(kind.Result{Waiting: "deleting"}, fmt.Errorf("look into bucket %s: %w", bucket, err))
+		return kind.Result{Waiting: "deleting"}, awserr.IgnoreGone(fmt.Errorf("look into bucket %s: %w", bucket, err))
 	}
 
 	if len(out.Versions)+len(out.DeleteMarkers) > 0 {
@@ -85,12 +85,14 @@ func (b *Bucket) drop(ctx context.Context, c *kind.Call, bucket string) (kind.Re
 		return kind.Result{ID: bucket, Waiting: "the bucket to stay empty: somebody writes to it"}, nil
 	}
 
-	// Gone is what a look says, not what a delete answers.
 	result := kind.Result{ID: bucket, Waiting: "deleting"}
 	if err != nil {
-		return later(result, fmt.Errorf("delete bucket %s: %w", bucket, err))
+		return result, awserr.IgnoreGone(fmt.Errorf("delete bucket %s: %w", bucket, err))
 	}
 
+	c.Removed()
+
+	// Gone is what a look says, not what a delete answers.
 	return result, nil
 }
 

@@ -62,15 +62,19 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 		return kind.Result{}, errors.New("create role: the installation has no permissions boundary") // a wiring mistake; never a role without one
 	}
 
-	role, err := get(ctx, api, want.Name)
-	if err != nil {
-		return kind.Result{}, err
-	}
+	var role *types.Role
 
-	if role == nil {
-		if role, err = create(ctx, api, c, want); err != nil || role == nil {
-			return kind.Result{Waiting: "the role to appear"}, err
-		}
+	_, err := kind.Repeatable(ctx, c, func(ctx context.Context) (id string, err error) {
+		role, err = get(ctx, api, want.Name)
+
+		return idOf(role), err
+	}, func(ctx context.Context) (id string, err error) {
+		role, err = create(ctx, api, c, want)
+
+		return idOf(role), err
+	})
+	if err != nil || role == nil {
+		return kind.Result{Waiting: "the role to appear"}, err
 	}
 
 	if !c.Owns(iamtag.Map(role.Tags)) {
@@ -81,12 +85,12 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 
 	changes, err := compare(ctx, api, c, want, role)
 	if err != nil {
-		return result, ignoreGone(err)
+		return result, awserr.IgnoreGone(err)
 	}
 
 	for _, change := range changes {
 		if err := change.put(ctx); err != nil {
-			return result, ignoreGone(fmt.Errorf("set %s of role %s: %w", change.Property, want.Name, err))
+			return result, awserr.IgnoreGone(fmt.Errorf("set %s of role %s: %w", change.Property, want.Name, err))
 		}
 	}
 
@@ -103,6 +107,14 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 	}
 
 	return result, nil
+}
+
+func idOf(role *types.Role) string {
+	if role == nil {
+		return ""
+	}
+
+	return aws.ToString(role.RoleName)
 }
 
 // create returns the role, or nil if there is one of that name that does not show yet.
@@ -232,7 +244,11 @@ func Remove(ctx context.Context, api API, c *kind.Call, name string) (kind.Resul
 		return kind.Result{}, err
 	}
 
-	if role == nil || !c.Owns(iamtag.Map(role.Tags)) {
+	if role == nil {
+		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no role was made"}, nil
+	}
+
+	if !c.Owns(iamtag.Map(role.Tags)) {
 		return kind.Result{Done: true}, nil
 	}
 
@@ -252,7 +268,7 @@ func Remove(ctx context.Context, api API, c *kind.Call, name string) (kind.Resul
 	// The installation may take policies off roles with its boundary only; one that lost it would stay for ever.
 	if boundary(role) != c.Boundary {
 		_, err := api.PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: aws.String(name), PermissionsBoundary: aws.String(c.Boundary)})
-		if ignoreGone(err) != nil {
+		if awserr.IgnoreGone(err) != nil {
 			return result, fmt.Errorf("set boundary of role %s: %w", name, err)
 		}
 	}
@@ -262,9 +278,11 @@ func Remove(ctx context.Context, api API, c *kind.Call, name string) (kind.Resul
 	}
 
 	// DeleteConflict, when a list above lagged behind, means "look again".
-	if _, err := api.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: aws.String(name)}); ignoreGone(err) != nil {
+	if _, err := api.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: aws.String(name)}); awserr.IgnoreGone(err) != nil {
 		return result, fmt.Errorf("delete role %s: %w", name, err)
 	}
+
+	c.Removed()
 
 	// Gone is what a look says, not what a delete answers.
 	return result, nil
@@ -303,7 +321,7 @@ func leaveProfiles(ctx context.Context, api API, c *kind.Call, name string) (hel
 			_, err = api.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{
 				InstanceProfileName: p.InstanceProfileName, RoleName: aws.String(name),
 			})
-			if ignoreGone(err) != nil {
+			if awserr.IgnoreGone(err) != nil {
 				return "", fmt.Errorf("remove role %s from instance profile %s: %w", name, aws.ToString(p.InstanceProfileName), err)
 			}
 		}
@@ -315,13 +333,13 @@ func leaveProfiles(ctx context.Context, api API, c *kind.Call, name string) (hel
 // strip takes every policy off the role: IAM deletes no role that carries any.
 func strip(ctx context.Context, api API, name string) error {
 	arns, err := listAttached(ctx, api, name)
-	if ignoreGone(err) != nil {
+	if awserr.IgnoreGone(err) != nil {
 		return err
 	}
 
 	for _, arn := range arns {
 		_, err := api.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: aws.String(name), PolicyArn: aws.String(arn)})
-		if ignoreGone(err) != nil {
+		if awserr.IgnoreGone(err) != nil {
 			return fmt.Errorf("detach policy %s from role %s: %w", arn, name, err)
 		}
 	}
@@ -339,7 +357,7 @@ func strip(ctx context.Context, api API, name string) error {
 
 		for _, policy := range page.PolicyNames {
 			_, err := api.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String(name), PolicyName: aws.String(policy)})
-			if ignoreGone(err) != nil {
+			if awserr.IgnoreGone(err) != nil {
 				return fmt.Errorf("delete policy %s of role %s: %w", policy, name, err)
 			}
 		}
@@ -437,13 +455,4 @@ func isARN(s *string) bool {
 	arn, err := awsarn.Parse(aws.ToString(s))
 
 	return err == nil && strings.HasPrefix(arn.Resource, "role/")
-}
-
-// ignoreGone takes "no such entity" for "not visible yet" after a create and for "gone" after a delete; the next look tells.
-func ignoreGone(err error) error {
-	if awserr.Gone(err) {
-		return nil
-	}
-
-	return err
 }

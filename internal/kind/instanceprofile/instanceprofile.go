@@ -77,17 +77,21 @@ func (*InstanceProfile) Plan(spec deploy.Spec) []kind.Item {
 
 // Ensure implements kind.Kind.
 func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
-	profile, err := i.get(ctx, c)
-	if err != nil {
-		return kind.Result{}, err
-	}
+	var profile *types.InstanceProfile
 
-	if profile == nil {
+	_, err := kind.Repeatable(ctx, c, func(ctx context.Context) (id string, err error) {
+		profile, err = i.get(ctx, c)
+
+		return idOf(profile), err
+	}, func(ctx context.Context) (id string, err error) {
+		profile, err = i.create(ctx, c)
+
+		return idOf(profile), err
+	})
+	if err != nil || profile == nil {
 		c.Note(memoSeen, "0")
 
-		if profile, err = i.create(ctx, c); err != nil || profile == nil {
-			return kind.Result{Waiting: "the instance profile to appear"}, err
-		}
+		return kind.Result{Waiting: "the instance profile to appear"}, err
 	}
 
 	if !c.Owns(iamtag.Map(profile.Tags)) {
@@ -98,7 +102,7 @@ func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 
 	if wanted, _ := iamtag.Missing(c.Tags(), iamtag.Map(profile.Tags)); len(wanted) > 0 {
 		if _, err := i.iam.TagInstanceProfile(ctx, &iam.TagInstanceProfileInput{InstanceProfileName: &result.ID, Tags: iamtag.List(wanted)}); err != nil {
-			return result, ignoreGone(fmt.Errorf("tag instance profile %s: %w", result.ID, err))
+			return result, awserr.IgnoreGone(fmt.Errorf("tag instance profile %s: %w", result.ID, err))
 		}
 	}
 
@@ -120,6 +124,14 @@ func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 	result.Done = seen(c) && c.Now().Sub(aws.ToTime(profile.CreateDate)) >= youngest
 
 	return result, nil
+}
+
+func idOf(profile *types.InstanceProfile) string {
+	if profile == nil {
+		return ""
+	}
+
+	return aws.ToString(profile.InstanceProfileName)
 }
 
 // create returns the profile, or nil if there is one of that name that does not show yet.
@@ -159,7 +171,7 @@ func (i *InstanceProfile) fill(ctx context.Context, c *kind.Call, profile *types
 		InstanceProfileName: aws.String(c.Name("instance")), RoleName: aws.String(role),
 	})
 	// LimitExceeded means that a role is in it already; which one, the next look reads. A role or profile that is "not there" has not spread yet.
-	if awserr.Code(err) == "LimitExceeded" || ignoreGone(err) == nil {
+	if awserr.Code(err) == "LimitExceeded" || awserr.IgnoreGone(err) == nil {
 		return true, nil
 	}
 
@@ -170,7 +182,7 @@ func (i *InstanceProfile) takeOut(ctx context.Context, c *kind.Call, role string
 	_, err := i.iam.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{
 		InstanceProfileName: aws.String(c.Name("instance")), RoleName: aws.String(role),
 	})
-	if ignoreGone(err) != nil {
+	if awserr.IgnoreGone(err) != nil {
 		return fmt.Errorf("remove role %s from instance profile %s: %w", role, c.Name("instance"), err)
 	}
 
@@ -193,7 +205,11 @@ func (i *InstanceProfile) Remove(ctx context.Context, c *kind.Call) (kind.Result
 		return kind.Result{}, err
 	}
 
-	if profile == nil || !c.Owns(iamtag.Map(profile.Tags)) {
+	if profile == nil {
+		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no instance profile was made"}, nil
+	}
+
+	if !c.Owns(iamtag.Map(profile.Tags)) {
 		return kind.Result{Done: true}, nil
 	}
 
@@ -207,9 +223,11 @@ func (i *InstanceProfile) Remove(ctx context.Context, c *kind.Call) (kind.Result
 
 	// DeleteConflict, when the removal above has not spread yet, means "look again".
 	_, err = i.iam.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: &result.ID})
-	if ignoreGone(err) != nil {
+	if awserr.IgnoreGone(err) != nil {
 		return result, fmt.Errorf("delete instance profile %s: %w", result.ID, err)
 	}
+
+	c.Removed()
 
 	// Gone is what a look says, not what a delete answers.
 	return result, nil
@@ -264,13 +282,4 @@ func isARN(s *string) bool {
 	arn, err := awsarn.Parse(aws.ToString(s))
 
 	return err == nil && strings.HasPrefix(arn.Resource, "instance-profile/")
-}
-
-// ignoreGone takes "no such entity" for "not visible yet" after a create and for "gone" after a delete; the next look tells.
-func ignoreGone(err error) error {
-	if awserr.Gone(err) {
-		return nil
-	}
-
-	return err
 }
