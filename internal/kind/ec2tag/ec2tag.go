@@ -19,10 +19,11 @@ func Spec(of types.ResourceType, tags map[string]string) []types.TagSpecificatio
 		named["Name"] = tags[deploy.TagDeployment] + " " + tags[deploy.TagResource]
 	}
 
-	return []types.TagSpecification{{ResourceType: of, Tags: list(named)}}
+	return []types.TagSpecification{{ResourceType: of, Tags: List(named)}}
 }
 
-func list(tags map[string]string) []types.Tag {
+// List is all tags in the order of their keys.
+func List(tags map[string]string) []types.Tag {
 	all := make([]types.Tag, 0, len(tags))
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
 		all = append(all, types.Tag{Key: aws.String(k), Value: aws.String(tags[k])})
