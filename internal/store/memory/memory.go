@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ type Fault struct {
 	After        func()
 }
 
-// Store implements store.Store. The zero value is not usable; New makes one.
+// Store implements store.Store. The zero value is not usable; New makes one. Now and Fault are to be set before the first call.
 type Store struct {
 	// Now is the clock of claims.
 	Now func() time.Time
@@ -30,7 +31,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	records map[deploy.Key]*record
-	claims  map[string]claimed
+	claims  map[store.Claim]claimed
 }
 
 type record struct {
@@ -47,7 +48,7 @@ type claimed struct {
 
 // New makes an empty store on the computer's clock.
 func New() *Store {
-	return &Store{Now: time.Now, records: map[deploy.Key]*record{}, claims: map[string]claimed{}}
+	return &Store{Now: time.Now, records: map[deploy.Key]*record{}, claims: map[store.Claim]claimed{}}
 }
 
 // do runs one call under the lock, with its fault around it.
@@ -89,12 +90,17 @@ func do[T any](ctx context.Context, s *Store, method string, key deploy.Key, act
 func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error) {
 	return do(ctx, s, "Load", key, func() (*store.Record, error) {
 		r := s.records[key]
-		if r == nil {
+		if r == nil || r.header.Version == 0 {
 			return nil, store.ErrNotFound
 		}
 
-		out := store.Record{Deployment: r.header, Operation: r.operations[r.header.Operation]}
-		for _, ref := range sortedRefs(r.resources) {
+		op, ok := r.operations[r.header.Operation]
+		if !ok {
+			return nil, fmt.Errorf("deployment %s names operation %s, which was never written", key.Name, r.header.Operation)
+		}
+
+		out := store.Record{Deployment: r.header, Operation: op}
+		for _, ref := range slices.Sorted(maps.Keys(r.resources)) {
 			out.Resources = append(out.Resources, r.resources[ref])
 		}
 
@@ -102,50 +108,59 @@ func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 	})
 }
 
-// Commit implements store.Store.
+// Commit implements store.Store. It takes no more than the 100 items that DynamoDB takes, counted as store/dynamo writes them.
 func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change) error {
 	_, err := do(ctx, s, "Commit", key, func() (struct{}, error) { return struct{}{}, s.commit(key, change) })
+	if err != nil {
+		return err
+	}
 
-	return err
+	if change.Deployment != nil {
+		change.Deployment.Version++
+	}
+
+	for i := range change.Operations {
+		change.Operations[i].Version++
+	}
+
+	for i := range change.Resources {
+		change.Resources[i].Version++
+	}
+
+	return nil
 }
 
 func (s *Store) commit(key deploy.Key, change *store.Change) error {
+	if err := sound(key, change); err != nil {
+		return err
+	}
+
 	r := s.records[key]
 	if r == nil {
 		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]deploy.Resource{}}
 	}
 
-	if d := change.Deployment; d != nil && r.header.Version != d.Version {
+	if s.stale(r, change) {
 		return store.ErrStale
-	}
-
-	for _, op := range change.Operations {
-		if r.operations[op.ID].Version != op.Version {
-			return store.ErrStale
-		}
-	}
-
-	for _, x := range slices.Concat(change.Resources, change.Drop) {
-		if r.resources[x.Ref].Version != x.Version {
-			return store.ErrStale
-		}
 	}
 
 	s.records[key] = r
 
-	if d := change.Deployment; d != nil {
-		d.Version++
-		r.header = *clone(d)
+	if change.Deployment != nil {
+		r.header = *clone(change.Deployment)
+		r.header.Version++
 	}
 
 	for i := range change.Operations {
-		change.Operations[i].Version++
-		r.operations[change.Operations[i].ID] = *clone(&change.Operations[i])
+		op := *clone(&change.Operations[i])
+		op.Version++
+		r.operations[op.ID] = op
 	}
 
 	for i := range change.Resources {
-		change.Resources[i].Version++
-		r.resources[change.Resources[i].Ref] = *clone(&change.Resources[i])
+		x := *clone(&change.Resources[i])
+		x.Version++
+		r.resources[x.Ref] = x
 	}
 
 	for _, x := range change.Drop {
@@ -153,10 +168,86 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 	}
 
 	if a := change.Answer; a != nil {
-		s.claims[a.Tenant+"#"+a.Key] = claimed{claim: a.Claim, answer: clone(a), until: s.Now().Add(24 * time.Hour)}
+		s.claims[slot(a.Claim)] = claimed{claim: a.Claim, answer: clone(a), until: s.Now().Add(24 * time.Hour)}
 	}
 
 	return nil
+}
+
+// sound refuses what store/dynamo refuses.
+func sound(key deploy.Key, change *store.Change) error {
+	// A current operation is two items there, for it is in the history as well.
+	count := len(change.Operations) + len(change.Resources) + len(change.Drop)
+
+	if d := change.Deployment; d != nil {
+		count++
+
+		if d.Key != key {
+			return fmt.Errorf("write deployment %s: the header is that of %s", key.Name, d.Name)
+		}
+	}
+
+	if change.Answer != nil {
+		count++
+	}
+
+	for _, op := range change.Operations {
+		if change.Deployment == nil {
+			return fmt.Errorf("write operation %s: it must come with its deployment's header", op.ID)
+		}
+
+		if op.ID == change.Deployment.Operation {
+			count++
+		}
+	}
+
+	if count > 100 {
+		return fmt.Errorf("write %d items of deployment %s at once: a transaction takes 100", count, key.Name)
+	}
+
+	once := map[deploy.Ref]bool{}
+	for _, x := range slices.Concat(change.Resources, change.Drop) {
+		if once[x.Ref] {
+			return fmt.Errorf("write deployment %s: resource %s stands twice in one change", key.Name, x.Ref)
+		}
+
+		once[x.Ref] = true
+	}
+
+	return nil
+}
+
+// stale tells whether anything that the change rests on is not as it was read.
+func (s *Store) stale(r *record, change *store.Change) bool {
+	if d := change.Deployment; d != nil && r.header.Version != d.Version {
+		return true
+	}
+
+	for _, op := range change.Operations {
+		if r.operations[op.ID].Version != op.Version {
+			return true
+		}
+	}
+
+	for _, x := range change.Resources {
+		if r.resources[x.Ref].Version != x.Version {
+			return true
+		}
+	}
+
+	for _, x := range change.Drop {
+		if found, ok := r.resources[x.Ref]; !ok || found.Version != x.Version {
+			return true
+		}
+	}
+
+	if change.Answer == nil {
+		return false
+	}
+
+	found, ok := s.claims[slot(change.Answer.Claim)]
+
+	return ok && !s.lapsed(found) && !found.open(change.Answer.Claim)
 }
 
 // Save implements store.Store.
@@ -167,11 +258,15 @@ func (s *Store) Save(ctx context.Context, key deploy.Key, x *deploy.Resource) er
 			return struct{}{}, store.ErrStale
 		}
 
-		x.Version++
-		r.resources[x.Ref] = *clone(x)
+		saved := *clone(x)
+		saved.Version++
+		r.resources[x.Ref] = saved
 
 		return struct{}{}, nil
 	})
+	if err == nil {
+		x.Version++
+	}
 
 	return err
 }
@@ -214,16 +309,19 @@ func (s *Store) Deployments(ctx context.Context, list store.List) (page []deploy
 		var all []deploy.Deployment
 
 		for key, r := range s.records {
-			if key.Tenant != list.Tenant || key.Name <= list.After || r.header.Phase == deploy.PhaseDeleted && !list.Deleted {
+			if key.Tenant != list.Tenant || key.Name <= list.After || r.header.Version == 0 || r.header.Phase == deploy.PhaseDeleted && !list.Deleted {
 				continue
 			}
 
-			if list.Match == nil || list.Match(r.header) {
-				all = append(all, *clone(&r.header))
-			}
+			all = append(all, *clone(&r.header))
 		}
 
 		slices.SortFunc(all, func(a, b deploy.Deployment) int { return strings.Compare(a.Name, b.Name) })
+
+		// In the order of their names, as everywhere: a caller may remember how far was looked.
+		if list.Match != nil {
+			all = slices.DeleteFunc(all, func(d deploy.Deployment) bool { return !list.Match(d) })
+		}
 
 		more = len(all) > list.Size
 
@@ -264,11 +362,11 @@ func (s *Store) Unfinished(ctx context.Context, before time.Time, limit int) ([]
 // Claim implements store.Store.
 func (s *Store) Claim(ctx context.Context, c store.Claim) (*store.Answer, error) {
 	return do(ctx, s, "Claim", deploy.Key{Tenant: c.Tenant}, func() (*store.Answer, error) {
-		found, ok := s.claims[c.Tenant+"#"+c.Key]
+		found, ok := s.claims[slot(c)]
 
 		switch {
-		case !ok || s.Now().After(found.until):
-			s.claims[c.Tenant+"#"+c.Key] = claimed{claim: c, until: s.Now().Add(time.Minute)}
+		case !ok || s.lapsed(found):
+			s.claims[slot(c)] = claimed{claim: c, until: s.Now().Add(time.Minute)}
 
 			return nil, nil //nolint:nilnil // no answer stands: the claim is taken
 		case found.claim.Fingerprint != c.Fingerprint:
@@ -281,16 +379,26 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (*store.Answer, error)
 	})
 }
 
-// Release implements store.Store.
+// Release implements store.Store. An answer that stands already, or somebody else's claim, is not touched.
 func (s *Store) Release(ctx context.Context, c store.Claim) error {
 	_, err := do(ctx, s, "Release", deploy.Key{Tenant: c.Tenant}, func() (struct{}, error) {
-		delete(s.claims, c.Tenant+"#"+c.Key)
+		if s.claims[slot(c)].open(c) {
+			delete(s.claims, slot(c))
+		}
 
 		return struct{}{}, nil
 	})
 
 	return err
 }
+
+// slot is where the claim of a key stands: two tenants may use the same key.
+func slot(c store.Claim) store.Claim { return store.Claim{Tenant: c.Tenant, Key: c.Key} }
+
+// open tells whether this is the claim of that request and not yet answered.
+func (c claimed) open(by store.Claim) bool { return c.claim == by && c.answer == nil }
+
+func (s *Store) lapsed(c claimed) bool { return s.Now().After(c.until) }
 
 // clone copies a noun as a table would: through its text.
 func clone[T any](v *T) *T {
@@ -305,15 +413,4 @@ func clone[T any](v *T) *T {
 	}
 
 	return &c
-}
-
-func sortedRefs(m map[deploy.Ref]deploy.Resource) []deploy.Ref {
-	refs := make([]deploy.Ref, 0, len(m))
-	for ref := range m {
-		refs = append(refs, ref)
-	}
-
-	slices.Sort(refs)
-
-	return refs
 }
