@@ -136,7 +136,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *Door) authorize(w http.ResponseWriter, r *http.Request, rt route, body []byte) (*authorizerContext, bool) {
 	switch rt.Authorization {
 	case "JWT":
-		token, err := d.keys.verify(r, rt.Authorizer)
+		token, err := d.keys.verify(r.Context(), r.Header, rt.Authorizer)
 		if err != nil {
 			challenge := "Bearer"
 			if !errors.Is(err, errNoToken) {

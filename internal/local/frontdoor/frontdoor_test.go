@@ -165,7 +165,7 @@ func TestBrokenTokens(t *testing.T) {
 	set := func(name string, value any) string { return with(func(c jwt.MapClaims) { c[name] = value }) }
 	drop := func(name string) string { return with(func(c jwt.MapClaims) { delete(c, name) }) }
 	b64 := base64.RawURLEncoding.EncodeToString
-	public, err := json.Marshal(f.key.PublicKey.N)
+	public, err := json.Marshal(f.key.N)
 	if err != nil {
 		t.Fatal(err)
 	}

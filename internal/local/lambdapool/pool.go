@@ -320,10 +320,11 @@ func (p *Pool) take(k key, fn Function) (pr *process, fresh bool, err error) {
 	closed := p.closed
 	p.mu.Unlock()
 	p.calls.Go(func() { // the call itself is counted still, so Close waits for this, too
-		<-pr.exited
+		<-pr.ended
 		p.mu.Lock()
 		delete(p.live, id)
 		p.mu.Unlock()
+		close(pr.exited)
 	})
 	if closed {
 		pr.kill()

@@ -291,6 +291,7 @@ func TestPool(t *testing.T) {
 }
 
 func testHTTP(t *testing.T, executable string) {
+	t.Helper()
 	f := newFixture(t, executable)
 	arn := "arn:aws:lambda:us-east-1:" + account + ":function:patient"
 	for name, tc := range map[string]struct {

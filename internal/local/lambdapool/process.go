@@ -1,7 +1,6 @@
 package lambdapool
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -44,7 +43,8 @@ type process struct {
 	reap *time.Timer // ends it when idle for long; guarded by the pool's lock
 
 	work    chan *invocation
-	exited  chan struct{} // closed when the process has ended and its listener too
+	ended   chan struct{} // closed when the process has ended and its listener too
+	exited  chan struct{} // closed by the pool once it counts the ended process no more
 	current atomic.Pointer[invocation]
 
 	mu      sync.Mutex
@@ -54,7 +54,7 @@ type process struct {
 
 // startProcess starts the function's executable; it asks for its first event on its own.
 func startProcess(fn Function, id, arn string, env []string) (*process, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, fmt.Errorf("listen for the Runtime API of %s: %w", fn.Name, err)
 	}
@@ -73,20 +73,24 @@ func startProcess(fn Function, id, arn string, env []string) (*process, error) {
 		fn:     fn,
 		arn:    arn,
 		work:   make(chan *invocation),
+		ended:  make(chan struct{}),
 		exited: make(chan struct{}),
 	}
-	pr.cmd = exec.Command(fn.Executable)
-	pr.cmd.Dir = fn.Dir
-	pr.cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+ln.Addr().String())
-	pr.cmd.Stdout = log
-	pr.cmd.Stderr = log
-	pr.cmd.SysProcAttr = Leash()
+	// No context: the process outlives the call that it was started for.
+	pr.cmd = &exec.Cmd{
+		Path:        fn.Executable,
+		Args:        []string{fn.Executable},
+		Dir:         fn.Dir,
+		Env:         append(env, "AWS_LAMBDA_RUNTIME_API="+ln.Addr().String()),
+		Stdout:      log,
+		Stderr:      log,
+		SysProcAttr: Leash(),
+	}
 	if err := pr.cmd.Start(); err != nil {
 		ln.Close()
 		return nil, fmt.Errorf("start %s: %w", id, err)
 	}
 
-	// BaseContext is not needed: a `next` that waits ends with its connection, or with exited.
 	pr.srv = &http.Server{Handler: pr.handler(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})
 	go func() {
@@ -101,14 +105,10 @@ func startProcess(fn Function, id, arn string, env []string) (*process, error) {
 			pr.state = err.Error()
 		}
 		pr.mu.Unlock()
-		// A last answer may still be on its way through a handler: let it through, then close.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if pr.srv.Shutdown(ctx) != nil {
-			pr.srv.Close()
-		}
+		// Nothing is lost: aws-lambda-go exits only after its last answer was taken.
+		pr.srv.Close()
 		<-served
-		close(pr.exited)
+		close(pr.ended)
 	}()
 	return pr, nil
 }
