@@ -290,40 +290,45 @@ func Remove(ctx context.Context, api API, c *kind.Call, name string) (kind.Resul
 
 // leaveProfiles returns the name of a foreign instance profile that holds the role, if any.
 func leaveProfiles(ctx context.Context, api API, c *kind.Call, name string) (held string, err error) {
+	// All pages before the first removal: a marker may not survive it.
+	var profiles []types.InstanceProfile
+
 	pages := iam.NewListInstanceProfilesForRolePaginator(api, &iam.ListInstanceProfilesForRoleInput{RoleName: aws.String(name)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if awserr.Gone(err) {
-			return held, nil
+			return "", nil
 		}
 
 		if err != nil {
 			return "", fmt.Errorf("list instance profiles of role %s: %w", name, err)
 		}
 
-		for _, p := range page.InstanceProfiles {
-			// Lists leave tags out (API reference, ListInstanceProfilesForRole).
-			out, err := api.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: p.InstanceProfileName})
-			if awserr.Gone(err) {
-				continue
-			}
+		profiles = append(profiles, page.InstanceProfiles...)
+	}
 
-			if err != nil {
-				return "", fmt.Errorf("read instance profile %s: %w", aws.ToString(p.InstanceProfileName), err)
-			}
+	for _, p := range profiles {
+		// Lists leave tags out (API reference, ListInstanceProfilesForRole).
+		out, err := api.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: p.InstanceProfileName})
+		if awserr.Gone(err) {
+			continue
+		}
 
-			if tags := iamtag.Map(out.InstanceProfile.Tags); !c.Owner.Owns(deploy.Ref(tags[deploy.TagResource]), tags) {
-				held = aws.ToString(p.InstanceProfileName)
+		if err != nil {
+			return "", fmt.Errorf("read instance profile %s: %w", aws.ToString(p.InstanceProfileName), err)
+		}
 
-				continue
-			}
+		if tags := iamtag.Map(out.InstanceProfile.Tags); !c.Owner.Owns(deploy.Ref(tags[deploy.TagResource]), tags) {
+			held = aws.ToString(p.InstanceProfileName)
 
-			_, err = api.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{
-				InstanceProfileName: p.InstanceProfileName, RoleName: aws.String(name),
-			})
-			if awserr.IgnoreGone(err) != nil {
-				return "", fmt.Errorf("remove role %s from instance profile %s: %w", name, aws.ToString(p.InstanceProfileName), err)
-			}
+			continue
+		}
+
+		_, err = api.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{
+			InstanceProfileName: p.InstanceProfileName, RoleName: aws.String(name),
+		})
+		if awserr.IgnoreGone(err) != nil {
+			return "", fmt.Errorf("remove role %s from instance profile %s: %w", name, aws.ToString(p.InstanceProfileName), err)
 		}
 	}
 
@@ -344,6 +349,8 @@ func strip(ctx context.Context, api API, name string) error {
 		}
 	}
 
+	var policies []string
+
 	pages := iam.NewListRolePoliciesPaginator(api, &iam.ListRolePoliciesInput{RoleName: aws.String(name)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -355,11 +362,13 @@ func strip(ctx context.Context, api API, name string) error {
 			return fmt.Errorf("list policies of role %s: %w", name, err)
 		}
 
-		for _, policy := range page.PolicyNames {
-			_, err := api.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String(name), PolicyName: aws.String(policy)})
-			if awserr.IgnoreGone(err) != nil {
-				return fmt.Errorf("delete policy %s of role %s: %w", policy, name, err)
-			}
+		policies = append(policies, page.PolicyNames...)
+	}
+
+	for _, policy := range policies {
+		_, err := api.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String(name), PolicyName: aws.String(policy)})
+		if awserr.IgnoreGone(err) != nil {
+			return fmt.Errorf("delete policy %s of role %s: %w", policy, name, err)
 		}
 	}
 
