@@ -26,6 +26,7 @@ type (
 		Resource       string         `json:",omitempty"`
 		Parameters     map[string]any `json:",omitempty"`
 		TimeoutSeconds int            `json:",omitempty"`
+		Seconds        int            `json:",omitempty"`
 		ItemsPath      string         `json:",omitempty"`
 		ItemSelector   map[string]any `json:",omitempty"`
 		ItemProcessor  *processor     `json:",omitempty"`
@@ -216,9 +217,18 @@ func branches(g *Graphs, action deploy.Action) []processor {
 			p     = processor{StartAt: first}
 		)
 
+		// What a kind needs of other chains usually takes a known time: sleep for it once, rather than ask in vain.
+		entry := func(i int) string {
+			if patience(order, chain, i) < napping {
+				return title + " " + chain[i]
+			}
+
+			return fmt.Sprintf("%s %s: wait", title, chain[i])
+		}
+
 		p.States.add(first, &state{
 			Type:    "Choice",
-			Choices: []choice{{Variable: "$.plan.want." + variable(chain[0]), BooleanEquals: &yes, Next: title + " " + chain[0]}},
+			Choices: []choice{{Variable: "$.plan.want." + variable(chain[0]), BooleanEquals: &yes, Next: entry(0)}},
 			Default: end,
 		})
 
@@ -227,12 +237,16 @@ func branches(g *Graphs, action deploy.Action) []processor {
 
 			next := ""
 			if i+1 < len(chain) {
-				next = title + " " + chain[i+1]
+				next = entry(i + 1)
+			}
+
+			if e := entry(i); e != title+" "+name {
+				p.States.add(e, &state{Type: "Wait", Seconds: int(patience(order, chain, i).Seconds()), Next: title + " " + name})
 			}
 
 			task := &state{
 				Type: "Task", Resource: functionOf(k.About()), Parameters: with(parameters(verbOf(action), "$.plan.epoch"), "resource", name),
-				TimeoutSeconds: taskSeconds, ResultPath: null{}, Retry: retriers(action, patience(order, chain, i)),
+				TimeoutSeconds: taskSeconds, ResultPath: null{}, Retry: retriers(action),
 				Catch: catchers(end, write), Next: next, End: next == "",
 			}
 
@@ -317,21 +331,22 @@ func functionOf(about kind.About) string {
 	return "${" + strings.ToUpper(about.Family[:1]) + about.Family[1:] + "FunctionArn}"
 }
 
+// napping is the shortest expected wait that is worth a state of its own.
+const napping = 3 * time.Second
+
 // forever is a backstop only: the deadlines stand in the record.
 const forever = 2000
 
 // retriers let a step be asked again, each reason counted for itself. A retry is one transition where a loop of Wait, Task and Choice is three.
-func retriers(action deploy.Action, patience time.Duration) []retrier {
+func retriers(action deploy.Action) []retrier {
 	// While making, a person waits: look often. While removing, network interfaces may linger for 45 minutes: 60 s apart they fit into 2,500 events.
 	ready := retrier{ErrorEquals: []string{string(NotReady)}, IntervalSeconds: 1, BackoffRate: 1.1, MaxDelaySeconds: 5, MaxAttempts: forever}
 	if action == deploy.Remove {
 		ready.BackoffRate, ready.MaxDelaySeconds = 1.5, 60
 	}
 
-	wait := int((patience + time.Second - 1) / time.Second)
-
 	return append([]retrier{
-		{ErrorEquals: []string{string(Waiting)}, IntervalSeconds: wait, BackoffRate: 1.3, MaxDelaySeconds: max(20, wait), MaxAttempts: forever},
+		{ErrorEquals: []string{string(Waiting)}, IntervalSeconds: 2, BackoffRate: 1.3, MaxDelaySeconds: 20, MaxAttempts: forever},
 		ready,
 	}, stumbles(30)...)
 }

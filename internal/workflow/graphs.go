@@ -101,15 +101,40 @@ func (g *Graphs) plan(turn Turn, action deploy.Action, epoch int, resources []de
 // variable turns a kind's name into a member name that needs no quoting in JSONPath.
 func variable(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// patience is how long the first state of a wait for another chain should sleep: the time between the end of what is before it in its own chain and the
-// end of everything that it needs, if all goes as usual.
+// patience is how long a kind usually waits for other chains: from the end of what is before it in its own chain to the end of everything that it needs.
 func patience(g *graph.Graph, chain []string, i int) time.Duration {
 	var begun time.Duration
 	if i > 0 {
 		begun = g.Finish()[chain[i-1]]
 	}
 
-	return max(time.Second, g.Start()[chain[i]]-begun)
+	return g.Start()[chain[i]] - begun
+}
+
+// comesBefore tells whether a resource must be finished before an action on another, of which about is the kind.
+func comesBefore(before, r *deploy.Resource, about kind.About, action deploy.Action) bool {
+	if action == deploy.Ensure {
+		return slices.Contains(r.Needs, before.Ref)
+	}
+
+	return slices.Contains(before.Needs, r.Ref) || slices.Contains(about.RemoveAfter, before.Ref.Kind())
+}
+
+// waits names something that a step waits for, or nothing. It is worked out when somebody looks, so that waiting costs no write.
+func (g *Graphs) waits(r *deploy.Resource, action deploy.Action, resources []deploy.Resource) string {
+	k, ok := g.Kinds.Find(r.Ref.Kind())
+	if !ok {
+		return ""
+	}
+
+	for i := range resources {
+		s := resources[i].Step(action)
+		if s != nil && !s.State.Done() && comesBefore(&resources[i], r, k.About(), action) {
+			return string(resources[i].Ref)
+		}
+	}
+
+	return ""
 }
 
 // sorted puts steps into the order in which a person expects them: what is made in the order of making, then what is removed in the order of removal.
@@ -155,9 +180,17 @@ func (g *Graphs) Steps(op deploy.Operation, resources []deploy.Resource) []deplo
 		}
 
 		for _, a := range []deploy.Action{deploy.Ensure, deploy.Remove} {
-			if s := r.Step(a); s != nil {
-				steps = append(steps, deploy.NamedStep{Resource: r.Ref, Kind: r.Ref.Kind(), Action: a, Step: *s})
+			s := r.Step(a)
+			if s == nil {
+				continue
 			}
+
+			step := deploy.NamedStep{Resource: r.Ref, Kind: r.Ref.Kind(), Action: a, Step: *s}
+			if waits := g.waits(r, a, resources); step.State == deploy.StepPending && waits != "" {
+				step.State, step.WaitingFor = deploy.StepWaiting, waits
+			}
+
+			steps = append(steps, step)
 		}
 	}
 

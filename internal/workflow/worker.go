@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
@@ -95,19 +94,17 @@ func (w *Worker) Run(ctx context.Context, in Input) error {
 
 	now := w.Clock.Now()
 
-	if waits, done, err := w.prerequisites(ctx, record, r, action); done {
+	k, ok := w.Kinds.Find(r.Ref.Kind())
+	if !ok {
+		return w.end(ctx, in.Key(), r, step, deploy.Errorf(deploy.Internal, "internal", "This function has no kind %s.", r.Ref.Kind()))
+	}
+
+	if err := w.prerequisites(ctx, record, r, action, k.About()); err != nil {
 		return err
-	} else if waits != "" {
-		return w.wait(ctx, in.Key(), r, step, waits)
 	}
 
 	if now.Before(r.BusyUntil) {
 		return signal(NotReady, "another invocation works on "+string(r.Ref))
-	}
-
-	k, ok := w.Kinds.Find(r.Ref.Kind())
-	if !ok {
-		return w.end(ctx, in.Key(), r, step, deploy.Errorf(deploy.Internal, "internal", "There is no kind %s.", r.Ref.Kind()))
 	}
 
 	if err := overdue(k.About(), action, step, now); err != nil {
@@ -117,16 +114,15 @@ func (w *Worker) Run(ctx context.Context, in Input) error {
 	return w.act(ctx, in, record, r, action, k)
 }
 
-// prerequisites says what the step waits for. When something before it failed, the step is skipped and done is true.
-func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *deploy.Resource, action deploy.Action) (waits string, done bool, err error) {
+// prerequisites answers Waiting while something before the step is not finished. When something before it failed, the step is skipped.
+func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *deploy.Resource, action deploy.Action, about kind.About) error {
+	waits := ""
+
 	for i := range record.Resources {
 		before := &record.Resources[i]
-		if !w.comesBefore(before, r, action) {
-			continue
-		}
 
 		s := before.Step(action)
-		if s == nil {
+		if s == nil || !comesBefore(before, r, about, action) {
 			continue
 		}
 
@@ -137,38 +133,20 @@ func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *dep
 			step.State, step.WaitingFor, step.EndTime = deploy.StepSkipped, string(before.Ref), w.Clock.Now()
 
 			if err := w.Store.Save(ctx, record.Deployment.Key, stamp(r, w.Clock.Now())); err != nil {
-				return "", true, storeSignal(err)
+				return storeSignal(err)
 			}
 
-			return "", true, signal(Failed, string(r.Ref)+" was skipped: "+string(before.Ref)+" failed")
+			return signal(Failed, string(r.Ref)+" was skipped: "+string(before.Ref)+" failed")
 		case deploy.StepPending, deploy.StepWaiting, deploy.StepRunning:
 			waits = string(before.Ref)
 		}
 	}
 
-	return waits, false, nil
-}
-
-func (w *Worker) comesBefore(before, r *deploy.Resource, action deploy.Action) bool {
-	if action == deploy.Ensure {
-		return slices.Contains(r.Needs, before.Ref)
+	if waits != "" {
+		return signal(Waiting, string(r.Ref)+" waits for "+waits)
 	}
 
-	k, ok := w.Kinds.Find(r.Ref.Kind())
-
-	return slices.Contains(before.Needs, r.Ref) || ok && slices.Contains(k.About().RemoveAfter, before.Ref.Kind())
-}
-
-func (w *Worker) wait(ctx context.Context, key deploy.Key, r *deploy.Resource, step *deploy.Step, waits string) error {
-	if step.WaitingFor != waits || step.State != deploy.StepWaiting {
-		step.State, step.WaitingFor = deploy.StepWaiting, waits
-
-		if err := w.Store.Save(ctx, key, stamp(r, w.Clock.Now())); err != nil {
-			return storeSignal(err)
-		}
-	}
-
-	return signal(Waiting, string(r.Ref)+" waits for "+waits)
+	return nil
 }
 
 // overdue counts from the resource's own first act, or from its last visible progress.

@@ -1,7 +1,7 @@
 // Package asl runs a state machine in this process: a small interpreter of the part of the Amazon States Language that statemachine/deployment.asl.json
 // uses. It is for tests, which let it run in the virtual time of testing/synctest.
 //
-// It follows https://states-language.net/spec.html for Task, Choice, Parallel, Map and Succeed, with Retry (a counter for each retrier, MaxDelaySeconds,
+// It follows https://states-language.net/spec.html for Task, Choice, Wait, Parallel, Map and Succeed, with Retry (a counter for each retrier, MaxDelaySeconds,
 // full jitter), Catch, ResultPath, TimeoutSeconds and JSONPath as far as member access goes. Anything else in a definition is an error at load time, so
 // that the interpreter never quietly does something other than Step Functions would. Like Step Functions, it leaves the functions of a failed Parallel
 // running.
@@ -70,6 +70,7 @@ type state struct {
 	Resource       string
 	Parameters     map[string]any
 	TimeoutSeconds int
+	Seconds        int
 	ItemsPath      string
 	ItemSelector   map[string]any
 	ItemProcessor  *processor
@@ -172,7 +173,7 @@ func (p *processor) check(where string) error {
 		}
 
 		switch s.Type {
-		case "Task", "Parallel", "Map":
+		case "Task", "Parallel", "Map", "Wait":
 			if (s.Next == "") != s.End {
 				all = append(all, fmt.Errorf("%s%s needs either Next or End", where, name))
 			}
@@ -336,10 +337,18 @@ func (r *runner) again(retriers []retrier, counts []int, name string) (time.Dura
 
 func (r *runner) once(ctx context.Context, s *state, input, mapItem any) (any, error) {
 	switch s.Type {
+	case "Wait":
+		if err := sleep(ctx, time.Duration(s.Seconds)*time.Second); err != nil {
+			return nil, &Error{"States.Aborted", err.Error()}
+		}
+
+		return input, nil
 	case "Task":
 		return r.task(ctx, s, input, mapItem)
 	case "Parallel":
-		return r.fan(ctx, len(s.Branches), func(ctx context.Context, i int) (any, error) { return r.process(ctx, s.Branches[i], clone(input), mapItem) })
+		return r.fan(ctx, len(s.Branches), func(ctx context.Context, i int) (any, error) {
+			return r.process(ctx, s.Branches[i], clone(input), mapItem)
+		})
 	case "Map":
 		list, err := get(input, s.ItemsPath, nil)
 		if err != nil {
