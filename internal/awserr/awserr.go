@@ -77,6 +77,8 @@ func rules() []rule {
 		{"Unavailable", "", deploy.Transient},
 		{"RequestTimeout*", "", deploy.Transient},
 		{"TransactionInProgressException", "", deploy.Transient},
+		{"TransactionConflictException", "", deploy.Transient},
+		{"TransactionCanceledException", "", deploy.Transient}, // a lost condition never gets here: store/dynamo answers ErrStale
 		// Conflict.
 		{"BucketAlreadyExists", "", deploy.Conflict},
 		{"BucketAlreadyOwnedByYou", "", deploy.Conflict},

@@ -2,79 +2,105 @@ package dynamo
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"maps"
+	"net/url"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+)
+
+const (
+	claimLapse = time.Minute
+	answerKept = 24 * time.Hour
 )
 
 // claimed is the body of a claim's item. Answer is nil while the request is being admitted.
 type claimed struct {
-	Claim  store.Claim
-	Answer *store.Answer
-	// Until is when the claim lapses or the answer is forgotten; DynamoDB's TTL may remove the item days later.
-	Until time.Time
+	Fingerprint string        `json:"fingerprint"`
+	Answer      *store.Answer `json:"answer,omitempty"`
 }
 
 func claimKey(c store.Claim) item {
-	return item{"pk": text("I#" + c.Tenant + "#" + c.Key), "sk": text("CLAIM")}
+	return item{"pk": text("I#" + url.PathEscape(c.Tenant) + "#" + c.Key), "sk": text("CLAIM")}
 }
 
-func (s *Store) claimItem(c store.Claim, answer *store.Answer, lasts time.Duration) (item, error) {
-	until := s.now().Add(lasts)
+// claim is the item of a claim, with the answer if there is one. `until` decides (in milliseconds); `expires` (in seconds, as TTL wants it) only makes
+// DynamoDB remove the item some time later, which may take days.
+func (s *Store) claim(c store.Claim, answer *store.Answer, mark string) (item, error) {
+	state, until := "OPEN", s.Now().Add(claimLapse)
+	if answer != nil {
+		state, until = "ANSWERED", s.Now().Add(answerKept)
+	}
 
-	body, err := json.Marshal(claimed{Claim: c, Answer: answer, Until: until})
+	body, err := json.Marshal(claimed{Fingerprint: c.Fingerprint, Answer: answer})
 	if err != nil {
-		return nil, fmt.Errorf("write an idempotency key: %w", err)
+		return nil, fmt.Errorf("encode an idempotency key: %w", err)
 	}
 
 	it := claimKey(c)
-	it["body"], it["until"], it["expires"] = text(string(body)), number(until.UnixMilli()), number(until.Unix())
+	it["w"], it["body"] = text(mark), text(string(body))
+	it["fingerprint"], it["state"] = text(c.Fingerprint), text(state)
+	it["until"], it["expires"] = number(until.UnixMilli()), number(until.Unix())
 
 	return it, nil
 }
 
-// Claim implements store.Store.
+// free: nobody holds the key any more.
+func (s *Store) free() condition {
+	return condition{
+		aws.String("attribute_not_exists(pk) OR #until < :now"),
+		map[string]string{"#until": "until"}, item{":now": number(s.Now().UnixMilli())},
+	}
+}
+
+// open: the claim of this very request stands and is not answered yet.
+func open(c store.Claim) condition {
+	return condition{
+		aws.String("#state = :open AND #fingerprint = :fingerprint"),
+		map[string]string{"#state": "state", "#fingerprint": "fingerprint"}, item{":open": text("OPEN"), ":fingerprint": text(c.Fingerprint)},
+	}
+}
+
+// or is met where either is. The two must use different placeholders.
+func (c condition) or(other condition) condition {
+	names, values := maps.Clone(c.names), maps.Clone(c.values)
+	maps.Copy(names, other.names)
+	maps.Copy(values, other.values)
+
+	return condition{aws.String("(" + *c.expression + ") OR (" + *other.expression + ")"), names, values}
+}
+
+// Claim implements store.Store with one conditional write, whose failure brings what stands there.
 func (s *Store) Claim(ctx context.Context, c store.Claim) (*store.Answer, error) {
-	it, err := s.claimItem(c, nil, claimLapse)
+	it, err := s.claim(c, nil, rand.Text())
 	if err != nil {
 		return nil, err
 	}
 
-	mark := newMark()
-	it["w"] = text(mark)
-	condition := "attribute_not_exists(pk) OR #until < :now"
-
-	_, err = s.db.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: &s.table, Item: it, ConditionExpression: &condition,
-		ExpressionAttributeNames:            map[string]string{"#until": "until"},
-		ExpressionAttributeValues:           item{":now": number(s.now().UnixMilli())},
-		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	})
-
-	failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
-	if !ok {
+	old, err := s.put(ctx, it, s.free())
+	if err != nil {
 		return nil, wrap("claim an idempotency key", err)
 	}
 
-	if str(failed.Item["w"]) == mark {
-		return nil, nil //nolint:nilnil // the first attempt's answer was lost and the SDK repeated it: the claim is ours, and no answer stands
+	if old == nil {
+		return nil, nil //nolint:nilnil // no answer stands: the claim is taken
 	}
 
 	var found claimed
-	if err := decode(failed.Item, &found); err != nil {
+	if err := decode(old, &found); err != nil {
 		return nil, err
 	}
 
 	switch {
-	case found.Claim.Fingerprint != c.Fingerprint:
+	case found.Fingerprint != c.Fingerprint:
 		return nil, store.ErrMismatch
 	case found.Answer == nil:
 		return nil, store.ErrBusy
@@ -83,19 +109,17 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (*store.Answer, error)
 	}
 }
 
-// Release implements store.Store. An answer that stands already is not touched.
+// Release implements store.Store. An answer that stands already, or somebody else's claim, is not touched.
 func (s *Store) Release(ctx context.Context, c store.Claim) error {
-	_, err := s.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &s.table, Key: claimKey(c)})
+	mine := open(c)
 
-	return wrap("release an idempotency key", err)
-}
-
-// keyOf reads a deployment's key off its partition key. Neither part holds a '#'.
-func keyOf(pk string) (deploy.Key, error) {
-	parts := strings.Split(pk, "#")
-	if len(parts) != 3 {
-		return deploy.Key{}, fmt.Errorf("the partition key %q is not a deployment's", pk)
+	_, err := s.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName: &s.table, Key: claimKey(c),
+		ConditionExpression: mine.expression, ExpressionAttributeNames: mine.names, ExpressionAttributeValues: mine.values,
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return nil
 	}
 
-	return deploy.Key{Tenant: parts[1], Name: parts[2]}, nil
+	return wrap("release an idempotency key", err)
 }
