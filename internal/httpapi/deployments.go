@@ -50,13 +50,14 @@ type acceptedOrNot struct {
 	Body     *Operation
 }
 
-type named struct {
+// Named is what every route of one deployment takes. It is exported because huma sees no other embedded structs.
+type Named struct {
 	Acting
 	Name string `path:"name" maxLength:"256" doc:"The deployment's name"`
 }
 
 type getInput struct {
-	named
+	Named
 	ShowDeleted bool   `query:"showDeleted" doc:"Show it in phase DELETED too"`
 	IfNoneMatch string `header:"If-None-Match" doc:"An ETag; 304 if it still holds and no operation runs"`
 }
@@ -68,13 +69,13 @@ type getOutput struct {
 }
 
 type deleteInput struct {
-	named
+	Named
 	Data         string `query:"data" enum:"keep,purge" default:"keep" doc:"keep: a bucket that we made stays with its objects. purge: it goes with everything in it"`
 	AllowMissing bool   `query:"allowMissing" doc:"204 instead of 404 if there is nothing to delete"`
 }
 
 type configurationInput struct {
-	named
+	Named
 	Format string `query:"format" enum:"json,env" default:"json" doc:"json: Metaflow's config.json. env: shell exports, with the Region"`
 }
 
@@ -84,7 +85,7 @@ type raw struct {
 }
 
 type resourcesInput struct {
-	named
+	Named
 	Page
 	ShowDeleted bool `query:"showDeleted" doc:"Show what a deleted deployment left behind"`
 }

@@ -1,0 +1,331 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
+
+// routes are all there is: what the contract names beyond is absent until it is built.
+func routes() map[string][]string {
+	return map[string][]string{
+		"/v1/deployments":                      {"GET", "POST"},
+		"/v1/deployments/{name}":               {"DELETE", "GET"},
+		"/v1/deployments/{name}/configuration": {"GET"},
+		"/v1/deployments/{name}/resources":     {"GET"},
+		"/v1/operations":                       {"GET"},
+		"/v1/operations/{id}":                  {"GET"},
+		"/v1/kinds":                            {"GET"},
+		"/openapi.json":                        {"GET"},
+		"/docs":                                {"GET"},
+		"/healthz":                             {"GET"},
+	}
+}
+
+func sample(path string) string {
+	return strings.NewReplacer("{name}", "team-a", "{id}", "team-a-"+strings.Repeat("0", 26)).Replace(path)
+}
+
+// The document and the router must agree, both ways.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	documented := map[string][]string{}
+
+	for path, item := range w.schemas.doc["paths"].(map[string]any) {
+		for _, method := range []string{"delete", "get", "head", "options", "patch", "post", "put", "trace"} {
+			if item.(map[string]any)[method] != nil {
+				documented[path] = append(documented[path], strings.ToUpper(method))
+			}
+		}
+	}
+
+	if diff := cmp.Diff(routes(), documented); diff != "" {
+		t.Error(diff)
+	}
+
+	for path, methods := range routes() {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"} {
+			for _, base := range []string{"", "/iam"} {
+				if base != "" && !strings.HasPrefix(path, "/v1/") {
+					continue
+				}
+
+				a := w.do(method, base+sample(path), "")
+				if slices.Contains(methods, method) {
+					if a.status == http.StatusMethodNotAllowed || a.status == http.StatusNotFound && a.field("code") == "no_such_route" {
+						t.Errorf("%s %s is documented and not served", method, path)
+					}
+
+					continue
+				}
+
+				a.want(http.StatusMethodNotAllowed, "method_not_allowed")
+
+				allow := strings.Split(a.header.Get("Allow"), ", ")
+				slices.Sort(allow)
+
+				if diff := cmp.Diff(methods, allow); diff != "" {
+					t.Errorf("%s %s: Allow %s", method, path, diff)
+				}
+			}
+		}
+	}
+
+	for _, absent := range []string{
+		"GET /", "GET /v1", "GET /v1/", "GET /v1/deployments/", "GET /v1/deployments/team-a/", "POST /v1/deployments:plan", "POST /v1/deployments/team-a:plan",
+		"POST /v1/deployments/team-a:repair", "POST /v1/operations/team-a-1:cancel", "GET /v1/audit", "GET /v1/orphans", "GET /v1/webhooks", "GET /portal/", "GET /openapi.yaml",
+		"GET /openapi-3.0.json", "GET /schemas/Problem.json", "GET /v1/deployments/team-a/configuration/x", "GET /V1/kinds", "GET //v1/kinds", "GET /v1/../v1/kinds", "GET /v2/deployments",
+	} {
+		method, path, _ := strings.Cut(absent, " ")
+		w.do(method, path, "").want(http.StatusNotFound, "no_such_route")
+	}
+}
+
+// Who may do what: every route for every role, and for nobody.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+
+	needs := map[string]deploy.Role{"GET": deploy.Viewer, "POST": deploy.Deployer, "DELETE": deploy.Deployer}
+	rank := map[string]int{"": 0, "viewer": 1, "deployer": 2, "admin": 3}
+
+	for path, methods := range routes() {
+		if !strings.HasPrefix(path, "/v1/") {
+			continue
+		}
+
+		for _, method := range methods {
+			for role := range rank {
+				for _, tenant := range []string{"", "?tenant=other"} {
+					w := newWorld(t)
+
+					body := ""
+					if method == http.MethodPost {
+						body = `{"name":"team-b"}`
+					}
+
+					a := w.do(method, sample(path)+tenant, body, "X-Test-Who", "acme "+role)
+					allowed := rank[role] >= rank[string(needs[method])] && (tenant == "" || role == "admin")
+
+					if (a.status == http.StatusForbidden) == allowed {
+						t.Errorf("%s %s%s as %q: %d", method, path, tenant, role, a.status)
+					}
+
+					if !allowed {
+						a.want(http.StatusForbidden, "role_missing")
+					}
+				}
+			}
+
+			newWorld(t).do(method, sample(path), "", "X-Test-Who", "").want(http.StatusForbidden, "no_principal")
+		}
+	}
+}
+
+func TestTenantParameter(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(`{"name":"team-a"}`)
+
+	admin := []string{"X-Test-Who", "ops admin"}
+	w.do(http.MethodGet, "/v1/deployments/team-a", "", admin...).want(http.StatusNotFound)
+	w.do(http.MethodGet, "/v1/deployments/team-a?tenant=acme", "", admin...).want(http.StatusOK)
+	w.do(http.MethodGet, "/v1/deployments/team-a?tenant=", "", admin...).want(http.StatusUnprocessableEntity, "invalid_parameter", "tenant")
+	w.do(http.MethodGet, "/v1/deployments/team-a?tenant=A%23B", "", admin...).want(http.StatusUnprocessableEntity, "invalid_parameter", "tenant")
+	w.do(http.MethodGet, "/v1/deployments/team-a?tenant=acme&tenant=other", "", admin...).want(http.StatusUnprocessableEntity, "invalid_parameter", "tenant")
+	w.do(http.MethodPost, "/v1/deployments?tenant=acme", `{"name":"team-b"}`, admin...).want(http.StatusAccepted)
+	w.do(http.MethodGet, "/v1/deployments/team-b", "").want(http.StatusOK)
+
+	// A header is no claim.
+	w.do(http.MethodGet, "/v1/deployments/team-a", "", "X-Test-Who", "other viewer", "X-Tenant", "acme", "Tenant", "acme").want(http.StatusNotFound)
+
+	if owner := load(t, w.store, "acme", "team-b").Deployment.Owner; owner != "someone@ops" {
+		t.Errorf("owner %s: who did it must stay visible", owner)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	a := w.do(http.MethodGet, "/openapi.json", "", "X-Test-Who", "").want(http.StatusOK)
+	golden(t, "openapi.json", a.body)
+
+	if v := a.text("openapi"); !strings.HasPrefix(v, "3.1.") || a.text("info.version") != "1.2.3" {
+		t.Errorf("openapi %s", v)
+	}
+
+	// Every reference leads somewhere, and every schema is one.
+	components, _ := object(w.schemas.doc, "components", "schemas")
+	for name := range components {
+		w.schemas.at(t, "components", "schemas", name)
+	}
+
+	for _, ref := range regexp.MustCompile(`"\$ref": "#/components/schemas/([^"]+)"`).FindAllSubmatch(a.body, -1) {
+		if components[string(ref[1])] == nil {
+			t.Errorf("%s leads nowhere", ref[0])
+		}
+	}
+
+	ids := map[string]bool{}
+
+	for path, item := range w.schemas.doc["paths"].(map[string]any) {
+		for method, v := range item.(map[string]any) {
+			if method == "servers" {
+				continue
+			}
+
+			op := v.(map[string]any)
+
+			id, _ := op["operationId"].(string)
+			if id == "" || ids[id] || op["summary"] == "" || op["responses"] == nil {
+				t.Errorf("%s %s: id %q twice or missing, or no summary", method, path, id)
+			}
+
+			ids[id] = true
+
+			parameters, _ := op["parameters"].([]any)
+			inPath := map[string]bool{}
+
+			for _, p := range parameters {
+				p := p.(map[string]any)
+				if p["in"] == "path" {
+					inPath["{"+p["name"].(string)+"}"] = p["required"] == true
+				}
+			}
+
+			for _, variable := range regexp.MustCompile(`\{[a-z]+\}`).FindAllString(path, -1) {
+				if !inPath[variable] {
+					t.Errorf("%s %s: %s is not declared", method, path, variable)
+				}
+			}
+		}
+	}
+
+	// What is on offer shows, what is not does not.
+	schema := w.schemas.at(t, "components", "schemas", "CreateDeployment")
+
+	for body, fits := range map[string]bool{
+		`{"name":"team-a"}`: true,
+		`{"name":"team-a","spec":{"network":{"zones":null}}}`: false,
+		`{"name":"team-a","ttl":"1h"}`:                        false,
+		`{"name":"team-a","spec":{"metadata":{}}}`:            false,
+		`{}`: false,
+	} {
+		var v any
+		if err := json.Unmarshal([]byte(body), &v); err != nil {
+			t.Fatal(err)
+		}
+
+		if err := schema.Validate(v); (err == nil) != fits {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+func TestDocsPage(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/docs", http.NoBody)
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+
+	body, csp := rec.Body.String(), rec.Header().Get("Content-Security-Policy")
+	if rec.Code != http.StatusOK || rec.Header().Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("%d %v", rec.Code, rec.Header())
+	}
+
+	if strings.Contains(body, "http://") || strings.Contains(body, "https://") || strings.Contains(body, `"//`) || strings.Contains(body, "<script") || strings.Contains(body, "url(") {
+		t.Error("the page reaches for something elsewhere")
+	}
+
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(body)
+	if style == nil {
+		t.Fatal("no style")
+	}
+
+	sum := sha256.Sum256([]byte(style[1]))
+	if !strings.Contains(csp, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") || !strings.Contains(csp, "default-src 'none'") {
+		t.Errorf("the policy does not admit the style, or too much: %s", csp)
+	}
+
+	ids := map[string]bool{}
+	for _, m := range regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(body, -1) {
+		ids[m[1]] = true
+	}
+
+	for _, m := range regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(body, -1) {
+		if !ids[m[1]] {
+			t.Errorf("a link leads nowhere: %s", m[0])
+		}
+	}
+
+	for path := range routes() {
+		if !strings.Contains(body, `<span class="path">`+path+`</span>`) {
+			t.Errorf("%s is not on the page", path)
+		}
+	}
+}
+
+// The type of every problem leads to its entry on the page: whatever the checks of a request can answer is listed there.
+func TestProblemTypesResolve(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/docs", http.NoBody))
+
+	codes := map[string]bool{"no_principal": true, "superseded": true}
+
+	for _, body := range []string{
+		`{}`, `{"name":""}`, `{"name":"X"}`, `{"name":"a","x":1}`, `[`, `{"name":"team-a","ttl":1}`,
+		`{"name":"X","spec":{"storage":{"flowsPrefix":"/","dataToolsPrefix":"flows","existing":{"bucket":"X"},"oldVersionsDays":3},"network":{"cidr":"x","zones":["a","us-west-2a"]},"access":{"existing":{"jobRoleArn":"x"}},"compute":{"environments":[{"name":"X","instanceTypes":["!"],"minVcpus":99},{"name":"u","type":"UNMANAGED"},{"name":"u"},{"name":"c"}],"queues":[{"name":"q","environments":["u","nope"]},{"name":"d"}],"defaultQueue":"z"},"tags":{"aws:a":"","!":""}},"labels":{"!":""}}`,
+		`{"name":"team-a","spec":{"network":{"existing":{"vpcId":"x","subnetIds":["x"]}},"access":{"existing":{"jobRoleArn":"arn:aws:iam::000000000000:role/x"}}}}`,
+		`{"name":"team-a","spec":{"storage":{"flowsPrefix":"data-tools"},"access":{"existing":{"jobRoleArn":"arn:aws-cn:iam::123456789012:role/x"}}}}`,
+		`{"name":"team-a","spec":{"compute":{"environments":[{"name":"a","allocationStrategy":"BEST_FIT"}]}}}`,
+	} {
+		a := w.do(http.MethodPost, "/v1/deployments", body)
+		codes[a.text("code")] = true
+
+		if all, ok := a.field("errors").([]any); ok {
+			for _, e := range all {
+				codes[e.(map[string]any)["code"].(string)] = true
+			}
+		}
+	}
+
+	if len(codes) < 25 {
+		t.Errorf("the requests provoke only %d codes: %v", len(codes), slices.Sorted(maps.Keys(codes)))
+	}
+
+	for code := range codes {
+		if !bytes.Contains(rec.Body.Bytes(), []byte(fmt.Sprintf(`<tr id="problem-%s">`, code))) {
+			t.Errorf("%s is not on the page", code)
+		}
+	}
+}
+
+func TestOpenRoutes(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	if a := w.do(http.MethodGet, "/healthz", "", "X-Test-Who", "").want(http.StatusOK); a.text("status") != "ok" {
+		t.Errorf("%s", a.body)
+	}
+}
