@@ -2,115 +2,220 @@ package awsfake
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// EC2 is the fake of the service, as far as the network kinds call it.
+// EC2 is the fake of the service, as far as the network and launch template kinds call it: ec2.go holds what all of it shares, ec2vpc.go the network,
+// ec2group.go security groups and network interfaces, ec2template.go launch templates.
 type EC2 struct {
-	w    *World
-	vpcs map[string]*vpc
+	w *World
+
+	vpcs       map[string]*vpc
+	gateways   map[string]*gateway
+	tables     map[string]*table
+	subnets    map[string]*subnet
+	endpoints  map[string]*endpoint
+	groups     map[string]*group
+	interfaces map[string]*netInterface
+	templates  map[string]*template
+	tokens     map[string]remembered
+
+	// Lag is how long a new thing stays invisible to every call but the one that made it. EC2 API developer guide, "Eventual consistency".
+	Lag time.Duration
+	// PageSize is how many things a page of a Describe call holds that takes a NextToken; zero is all of them.
+	PageSize int
+	// Zones are the Availability Zones that DescribeAvailabilityZones lists; Offers says which instance types each has.
+	Zones  []types.AvailabilityZone
+	Offers map[string][]string
 }
 
-type vpc struct {
-	id, cidr            string
-	dnsSupport, dnsHost bool
-	tags                map[string]string
+// How long things take to become what they are to be. EC2 promises no times; these are long enough to be seen by one look a second.
+const (
+	vpcPending       = time.Second
+	subnetPending    = time.Second
+	endpointPending  = 2 * time.Second
+	endpointDeleting = 3 * time.Second
+)
+
+func newEC2(w *World) *EC2 {
+	return &EC2{
+		w: w, vpcs: map[string]*vpc{}, gateways: map[string]*gateway{}, tables: map[string]*table{}, subnets: map[string]*subnet{},
+		endpoints: map[string]*endpoint{}, groups: map[string]*group{}, interfaces: map[string]*netInterface{}, templates: map[string]*template{},
+		tokens: map[string]remembered{},
+		Zones:  []types.AvailabilityZone{zone("us-east-1a"), zone("us-east-1b"), zone("us-east-1c")},
+		Offers: map[string][]string{
+			"us-east-1a": {"m5.large", "m5.xlarge", "c5.large", "r5.large"},
+			"us-east-1b": {"m5.large", "m5.xlarge", "c5.large", "r5.large"},
+			"us-east-1c": {"m5.large", "m5.xlarge", "r5.large"},
+		},
+	}
 }
 
-func newEC2(w *World) *EC2 { return &EC2{w: w, vpcs: map[string]*vpc{}} }
-
-// CreateVpc has neither a token nor a unique name: each call makes one. API reference, CreateVpc.
-func (e *EC2) CreateVpc(ctx context.Context, in *ec2.CreateVpcInput, _ ...func(*ec2.Options)) (*ec2.CreateVpcOutput, error) {
-	return do(ctx, e.w, "ec2", "CreateVpc", in, func() (*ec2.CreateVpcOutput, error) {
-		v := &vpc{id: e.w.id("vpc"), cidr: aws.ToString(in.CidrBlock), dnsSupport: true, tags: tagSpec(in.TagSpecifications, types.ResourceTypeVpc)}
-		e.vpcs[v.id] = v
-
-		return &ec2.CreateVpcOutput{Vpc: e.describe(v)}, nil
-	})
+func zone(name string) types.AvailabilityZone {
+	return types.AvailabilityZone{
+		ZoneName: aws.String(name), ZoneType: aws.String("availability-zone"), State: types.AvailabilityZoneStateAvailable,
+		OptInStatus: types.AvailabilityZoneOptInStatusOptInNotRequired,
+	}
 }
 
-// DescribeVpcs answers InvalidVpcID.NotFound for an unknown id, and an empty list for filters that match nothing.
-func (e *EC2) DescribeVpcs(ctx context.Context, in *ec2.DescribeVpcsInput, _ ...func(*ec2.Options)) (*ec2.DescribeVpcsOutput, error) {
-	return do(ctx, e.w, "ec2", "DescribeVpcs", in, func() (*ec2.DescribeVpcsOutput, error) {
-		out := &ec2.DescribeVpcsOutput{}
+// born is the life of a thing: when it was made.
+type born struct{ at time.Time }
 
-		for _, id := range in.VpcIds {
-			if e.vpcs[id] == nil {
-				return nil, refuse("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", id)
+func (e *EC2) now() born { return born{at: e.w.Now()} }
+
+// known returns a thing by id once it is visible, or nil.
+func known[T interface{ made() time.Time }](e *EC2, all map[string]T, id *string) (T, bool) {
+	v, ok := all[aws.ToString(id)]
+
+	return v, ok && e.visible(v.made())
+}
+
+func (b born) made() time.Time { return b.at }
+
+func (e *EC2) visible(at time.Time) bool { return !e.w.Now().Before(at.Add(e.Lag)) }
+
+// remembered is what a client token stands for.
+type remembered struct {
+	request string
+	answer  any
+}
+
+// once answers a repeated create as it answered the first, also when its object is gone; the same token with other parameters is refused
+// (IdempotentParameterMismatch). EC2 API developer guide, "Ensuring idempotency".
+func once[O any](e *EC2, token *string, in any, act func() (O, error)) (O, error) {
+	var none O
+
+	if token == nil {
+		return act()
+	}
+
+	request, err := json.Marshal(in)
+	if err != nil {
+		return none, fmt.Errorf("encode the request: %w", err)
+	}
+
+	key := fmt.Sprintf("%T %s", in, *token)
+
+	if r, ok := e.tokens[key]; ok {
+		if r.request != string(request) {
+			return none, refuse("IdempotentParameterMismatch", "The client token you have provided is associated with a resource with other parameters")
+		}
+
+		return r.answer.(O), nil
+	}
+
+	out, err := act()
+	if err == nil {
+		e.tokens[key] = remembered{request: string(request), answer: out}
+	}
+
+	return out, err
+}
+
+// selected applies the filters of a Describe call: all of them must match, each by one of its values. EC2 refuses a filter that the call does not have.
+func selected(filters []types.Filter, tags map[string]string, attributes map[string][]string) (bool, error) {
+	matches := true
+
+	for _, f := range filters {
+		have, ok := attributes[aws.ToString(f.Name)]
+
+		if key, isTag := strings.CutPrefix(aws.ToString(f.Name), "tag:"); isTag {
+			ok = true
+
+			if v, set := tags[key]; set {
+				have = []string{v}
 			}
 		}
 
-		for _, v := range sorted(e.vpcs) {
-			if (len(in.VpcIds) == 0 || slices.Contains(in.VpcIds, v.id)) && tagged(in.Filters, v.tags) {
-				out.Vpcs = append(out.Vpcs, *e.describe(v))
+		if !ok {
+			return false, refuse("InvalidParameterValue", "The filter '%s' is invalid", aws.ToString(f.Name))
+		}
+
+		matches = matches && slices.ContainsFunc(f.Values, func(v string) bool { return slices.Contains(have, v) })
+	}
+
+	return matches, nil
+}
+
+// ec2Page cuts a list where the world has a PageSize; a token is the place to go on from.
+func ec2Page[T any](e *EC2, all []T, token *string) ([]T, *string, error) {
+	from := 0
+
+	if token != nil {
+		var err error
+		if from, err = strconv.Atoi(*token); err != nil || from > len(all) {
+			return nil, nil, refuse("InvalidNextToken", "The token '%s' is invalid", *token)
+		}
+	}
+
+	if e.PageSize == 0 || from+e.PageSize >= len(all) {
+		return all[from:], nil, nil
+	}
+
+	return all[from : from+e.PageSize], aws.String(strconv.Itoa(from + e.PageSize)), nil
+}
+
+// DescribeAvailabilityZones lists the zones that the account has.
+func (e *EC2) DescribeAvailabilityZones(ctx context.Context, in *ec2.DescribeAvailabilityZonesInput, _ ...func(*ec2.Options)) (*ec2.DescribeAvailabilityZonesOutput, error) {
+	return do(ctx, e.w, "ec2", "DescribeAvailabilityZones", in, func() (*ec2.DescribeAvailabilityZonesOutput, error) {
+		return &ec2.DescribeAvailabilityZonesOutput{AvailabilityZones: slices.Clone(e.Zones)}, nil
+	})
+}
+
+// DescribeInstanceTypeOfferings lists where an instance type can be had, by zone or in the Region as a whole.
+func (e *EC2) DescribeInstanceTypeOfferings(ctx context.Context, in *ec2.DescribeInstanceTypeOfferingsInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
+	return do(ctx, e.w, "ec2", "DescribeInstanceTypeOfferings", in, func() (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
+		var all []types.InstanceTypeOffering
+
+		offer := func(location, instanceType string) error {
+			ok, err := selected(in.Filters, nil, map[string][]string{"location": {location}, "instance-type": {instanceType}})
+			if ok {
+				all = append(all, types.InstanceTypeOffering{
+					InstanceType: types.InstanceType(instanceType), Location: aws.String(location), LocationType: in.LocationType,
+				})
+			}
+
+			return err
+		}
+
+		region := map[string]bool{}
+
+		for _, name := range sortedKeys(e.Offers) {
+			for _, t := range e.Offers[name] {
+				if in.LocationType != types.LocationTypeAvailabilityZone {
+					region[t] = true
+
+					continue
+				}
+
+				if err := offer(name, t); err != nil {
+					return nil, err
+				}
 			}
 		}
 
-		return out, nil
+		for _, t := range sortedKeys(region) {
+			if err := offer(e.w.Region, t); err != nil {
+				return nil, err
+			}
+		}
+
+		cut, next, err := ec2Page(e, all, in.NextToken)
+		if err != nil {
+			return nil, err
+		}
+
+		return &ec2.DescribeInstanceTypeOfferingsOutput{InstanceTypeOfferings: cut, NextToken: next}, nil
 	})
-}
-
-// ModifyVpcAttribute takes one attribute a call. API reference, ModifyVpcAttribute.
-func (e *EC2) ModifyVpcAttribute(ctx context.Context, in *ec2.ModifyVpcAttributeInput, _ ...func(*ec2.Options)) (*ec2.ModifyVpcAttributeOutput, error) {
-	return do(ctx, e.w, "ec2", "ModifyVpcAttribute", in, func() (*ec2.ModifyVpcAttributeOutput, error) {
-		v := e.vpcs[aws.ToString(in.VpcId)]
-		if v == nil {
-			return nil, refuse("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", aws.ToString(in.VpcId))
-		}
-
-		if (in.EnableDnsSupport != nil) == (in.EnableDnsHostnames != nil) {
-			return nil, refuse("InvalidParameterCombination", "Only one attribute can be modified at a time")
-		}
-
-		if in.EnableDnsSupport != nil {
-			v.dnsSupport = aws.ToBool(in.EnableDnsSupport.Value)
-		}
-
-		if in.EnableDnsHostnames != nil {
-			v.dnsHost = aws.ToBool(in.EnableDnsHostnames.Value)
-		}
-
-		return &ec2.ModifyVpcAttributeOutput{}, nil
-	})
-}
-
-// DescribeVpcAttribute reads one attribute.
-func (e *EC2) DescribeVpcAttribute(ctx context.Context, in *ec2.DescribeVpcAttributeInput, _ ...func(*ec2.Options)) (*ec2.DescribeVpcAttributeOutput, error) {
-	return do(ctx, e.w, "ec2", "DescribeVpcAttribute", in, func() (*ec2.DescribeVpcAttributeOutput, error) {
-		v := e.vpcs[aws.ToString(in.VpcId)]
-		if v == nil {
-			return nil, refuse("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", aws.ToString(in.VpcId))
-		}
-
-		return &ec2.DescribeVpcAttributeOutput{
-			VpcId:              in.VpcId,
-			EnableDnsSupport:   &types.AttributeBooleanValue{Value: aws.Bool(v.dnsSupport)},
-			EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(v.dnsHost)},
-		}, nil
-	})
-}
-
-// DeleteVpc refuses while anything lives in the VPC. User guide, "Delete your VPC".
-func (e *EC2) DeleteVpc(ctx context.Context, in *ec2.DeleteVpcInput, _ ...func(*ec2.Options)) (*ec2.DeleteVpcOutput, error) {
-	return do(ctx, e.w, "ec2", "DeleteVpc", in, func() (*ec2.DeleteVpcOutput, error) {
-		id := aws.ToString(in.VpcId)
-		if e.vpcs[id] == nil {
-			return nil, refuse("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", id)
-		}
-
-		delete(e.vpcs, id)
-
-		return &ec2.DeleteVpcOutput{}, nil
-	})
-}
-
-func (e *EC2) describe(v *vpc) *types.Vpc {
-	return &types.Vpc{VpcId: aws.String(v.id), CidrBlock: aws.String(v.cidr), State: types.VpcStateAvailable, OwnerId: aws.String(e.w.Account), Tags: ec2Tags(v.tags)}
 }
 
 func tagSpec(specs []types.TagSpecification, of types.ResourceType) map[string]string {
@@ -136,16 +241,4 @@ func ec2Tags(tags map[string]string) []types.Tag {
 	}
 
 	return list
-}
-
-// tagged applies the tag:Key filters; other filters are the business of each Describe.
-func tagged(filters []types.Filter, tags map[string]string) bool {
-	for _, f := range filters {
-		key, ok := strings.CutPrefix(aws.ToString(f.Name), "tag:")
-		if ok && !slices.Contains(f.Values, tags[key]) {
-			return false
-		}
-	}
-
-	return true
 }
