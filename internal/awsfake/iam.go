@@ -241,7 +241,7 @@ func (i *IAM) ListRolePolicies(ctx context.Context, in *iam.ListRolePoliciesInpu
 			return nil, noRole(in.RoleName)
 		}
 
-		names, next := page(sortedKeys(r.inline), in.Marker)
+		names, next := iamPage(sortedKeys(r.inline), in.Marker)
 
 		return &iam.ListRolePoliciesOutput{PolicyNames: names, IsTruncated: next != nil, Marker: next}, nil
 	})
@@ -269,7 +269,7 @@ func (i *IAM) ListAttachedRolePolicies(ctx context.Context, in *iam.ListAttached
 			return nil, noRole(in.RoleName)
 		}
 
-		arns, next := page(r.attached, in.Marker)
+		arns, next := iamPage(r.attached, in.Marker)
 
 		out := &iam.ListAttachedRolePoliciesOutput{IsTruncated: next != nil, Marker: next}
 		for _, arn := range arns {
@@ -328,7 +328,7 @@ func (i *IAM) ListInstanceProfilesForRole(ctx context.Context, in *iam.ListInsta
 			}
 		}
 
-		list, next := page(all, in.Marker)
+		list, next := iamPage(all, in.Marker)
 
 		return &iam.ListInstanceProfilesForRoleOutput{InstanceProfiles: list, IsTruncated: next != nil, Marker: next}, nil
 	})
@@ -511,9 +511,9 @@ func (i *IAM) describeProfile(p *profile) *types.InstanceProfile {
 	return d
 }
 
-// page returns two members at a time: a caller may not rely on more. API reference, MaxItems: "IAM might return fewer than the MaxItems number of results,
+// iamPage returns two members at a time: a caller may not rely on more. API reference, MaxItems: "IAM might return fewer than the MaxItems number of results,
 // even when there are more results available".
-func page[E any](all []E, marker *string) (part []E, next *string) {
+func iamPage[E any](all []E, marker *string) (part []E, next *string) {
 	const size = 2
 
 	from, _ := strconv.Atoi(aws.ToString(marker))

@@ -491,6 +491,10 @@ func TestPurgeOfProtectedObjects(t *testing.T) {
 				t.Error("the free object went, but no progress was reported")
 			}
 
+			if r, err := b.Look(t.Context(), deploy.Remove); err == nil || r.Progressed {
+				t.Errorf("a look that deleted nothing: got %+v, %v, want an error and no progress", r, err)
+			}
+
 			b.World.S3.Lock(b.ID, key, false)
 			b.Remove(t)
 
@@ -620,6 +624,55 @@ func TestOperationAbortedIsWaitedOut(t *testing.T) {
 
 	if got := b.World.S3.Buckets(); len(got) != 0 {
 		t.Errorf("buckets: got %v, want none", got)
+	}
+}
+
+// untagged is an S3 that shows a bucket's tags some looks late.
+type untagged struct {
+	*awsfake.S3
+	looks int
+}
+
+func (u *untagged) GetBucketTagging(ctx context.Context, in *s3.GetBucketTaggingInput, opts ...func(*s3.Options)) (*s3.GetBucketTaggingOutput, error) {
+	out, err := u.S3.GetBucketTagging(ctx, in, opts...)
+	if err == nil && u.looks > 0 {
+		u.looks--
+
+		return nil, &smithy.GenericAPIError{Code: "NoSuchTagSet", Message: "The TagSet does not exist"}
+	}
+
+	return out, err
+}
+
+// Right after our create, a bucket without tags is ours all the same; a minute later it is not.
+func TestTagsShowLate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		looks    int
+		wantOurs bool
+	}{
+		"Soon":  {"the configuration of a bucket is eventually consistent", 50, true},
+		"Never": {"somebody took the name in the same moment", 1000, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setting{data: deploy.Purge}.build(t)
+			b.Kind = bucket.New(&untagged{S3: b.World.S3, looks: tc.looks})
+
+			_, err := b.Until(t.Context(), deploy.Ensure)
+			if tc.wantOurs && err != nil || !tc.wantOurs && !awserr.Is(err, deploy.Conflict) {
+				t.Errorf("ensure: got %v, want ours %t: %s", err, tc.wantOurs, tc.reason)
+			}
+
+			// A removal that comes at once must not take the bucket for somebody else's either.
+			b = setting{data: deploy.Purge}.build(t)
+			b.Kind = bucket.New(&untagged{S3: b.World.S3, looks: tc.looks})
+			b.Die(t.Context(), deploy.Ensure)
+			b.Remove(t)
+
+			if got := len(b.World.S3.Buckets()) == 0; got != tc.wantOurs {
+				t.Errorf("removed: got %t, want %t: %s", got, tc.wantOurs, tc.reason)
+			}
+		})
 	}
 }
 

@@ -78,14 +78,11 @@ func (b *Bucket) removeIfEmpty(ctx context.Context, c *kind.Call, bucket string,
 	return b.drop(ctx, c, bucket)
 }
 
-// drop deletes the bucket. If somebody has written to it meanwhile, AWS refuses and the next look starts over.
+// drop deletes the bucket. If somebody has written to it meanwhile, AWS refuses with BucketNotEmpty (class NotReady) and the next look starts over.
 func (b *Bucket) drop(ctx context.Context, c *kind.Call, bucket string) (kind.Result, error) {
-	_, err := b.s3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account})
-	if awserr.Code(err) == "BucketNotEmpty" {
-		return kind.Result{ID: bucket, Waiting: "the bucket to stay empty: somebody writes to it"}, nil
-	}
-
 	result := kind.Result{ID: bucket, Waiting: "deleting"}
+
+	_, err := b.s3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account})
 	if err != nil {
 		return result, awserr.IgnoreGone(fmt.Errorf("delete bucket %s: %w", bucket, err))
 	}

@@ -378,7 +378,7 @@ func strip(ctx context.Context, api API, name string) error {
 // Existing looks at a role that the owner named by ARN and says what keeps a service from assuming it; with its tags.
 func Existing(ctx context.Context, api API, c *kind.Call, service string) (kind.Observation, map[string]string, error) {
 	arn, err := awsarn.Parse(c.Existing)
-	if err != nil || arn.AccountID != c.Owner.Account || arn.Partition != c.Owner.Partition {
+	if err != nil {
 		return kind.Observation{State: kind.Absent}, nil, nil
 	}
 
@@ -389,7 +389,7 @@ func Existing(ctx context.Context, api API, c *kind.Call, service string) (kind.
 		return kind.Observation{}, nil, err
 	}
 
-	// The path is part of the ARN and not of the name.
+	// A role of that name with another path or in another account has another ARN.
 	if role == nil || aws.ToString(role.Arn) != c.Existing {
 		return kind.Observation{State: kind.Absent}, nil, nil
 	}
