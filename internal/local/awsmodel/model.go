@@ -93,6 +93,7 @@ type Operation struct {
 	// Errors are the shapes of the errors the model declares.
 	Errors []*Shape
 
+	output     *Shape
 	deprecated bool
 }
 
@@ -141,6 +142,7 @@ type rawOperation struct {
 		RequestURI string `json:"requestUri"`
 	} `json:"http"`
 	Input      *rawMember  `json:"input"`
+	Output     *rawMember  `json:"output"`
 	Errors     []rawMember `json:"errors"`
 	Deprecated bool        `json:"deprecated"`
 }
@@ -368,6 +370,10 @@ func link(raw rawModel) *Service {
 			op.Input = s.shapes[r.Input.Shape]
 		}
 
+		if r.Output != nil {
+			op.output = s.shapes[r.Output.Shape]
+		}
+
 		for _, e := range r.Errors {
 			op.Errors = append(op.Errors, s.shapes[e.Shape])
 		}
@@ -404,12 +410,17 @@ func (s *Service) speaks(p Protocol) bool {
 }
 
 // Streams says whether the request's body is a blob of any length that is part of no decoded input, such as an object in S3.
-func (o *Operation) Streams() bool {
-	if o.Input == nil || o.Input.Payload == "" {
+func (o *Operation) Streams() bool { return streams(o.Input) }
+
+// StreamsOutput says the same of the answer.
+func (o *Operation) StreamsOutput() bool { return streams(o.output) }
+
+func streams(sh *Shape) bool {
+	if sh == nil || sh.Payload == "" {
 		return false
 	}
 
-	m := o.Input.Members[o.Input.Payload]
+	m := sh.Members[sh.Payload]
 
 	return m != nil && (m.Streaming || m.Shape.EventStream)
 }

@@ -1,0 +1,282 @@
+package awsproxy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const (
+	batchService  = "batch.amazonaws.com"
+	batchRolePath = "/aws-service-role/" + batchService + "/"
+	batchRole     = "AWSServiceRoleForBatch"
+)
+
+func batchCorrections() []entry {
+	return []entry{
+		{
+			name: "correction/batch-errors",
+			source: "Batch API reference: every operation refuses with ClientException (400) and fails with ServerException (500); there are no others. " +
+				"moto has codes of its own.",
+			service: "batch", apply: batchErrors,
+		},
+		{
+			name: "correction/batch-service-role",
+			source: "Batch API reference, CreateComputeEnvironment, serviceRole: without one the service-linked role is used, and made if it is not there. " +
+				"moto refuses.",
+			service: "batch", actions: []string{"CreateComputeEnvironment"}, apply: supplyServiceRole,
+		},
+		{
+			name: "correction/batch-defaults",
+			source: "Batch API reference: state is optional and ENABLED by default, minvCpus 0. moto refuses a queue without a state and an " +
+				"environment without minvCpus.",
+			service: "batch", actions: []string{"CreateComputeEnvironment", "CreateJobQueue"}, apply: batchDefaults,
+		},
+		{
+			name: "correction/batch-compute-resources",
+			source: "Batch API reference, UpdateComputeEnvironment, computeResources: what is given is changed. moto ignores it, and unmanagedvCpus " +
+				"at all times.",
+			service: "batch",
+			actions: []string{"CreateComputeEnvironment", "UpdateComputeEnvironment", "DeleteComputeEnvironment", "DescribeComputeEnvironments"},
+			apply:   rememberCompute,
+		},
+		{
+			name:    "correction/batch-missing",
+			source:  "Batch API reference, Delete* and Update*: what does not exist is refused with ClientException. moto answers 200 to such a delete.",
+			service: "batch",
+			actions: []string{"DeleteComputeEnvironment", "DeleteJobQueue"},
+			apply:   refuseMissing,
+		},
+		{
+			name:    "correction/batch-shape",
+			source:  "Batch API reference, ComputeEnvironmentDetail: containerOrchestrationType is ECS unless EKS was asked for; healthy things say so.",
+			service: "batch", actions: []string{"DescribeComputeEnvironments", "DescribeJobQueues"}, apply: batchShape,
+		},
+	}
+}
+
+func batchErrors(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || a.ok() || a.fault == "ClientException" || a.fault == "ServerException" {
+		return a, err
+	}
+
+	var fault struct {
+		Message string `json:"message"`
+		Upper   string `json:"Message"`
+	}
+
+	_ = json.Unmarshal(a.body, &fault) // a body that is no JSON has no message
+
+	message := fault.Message + fault.Upper
+
+	p.touch(c, "correction/batch-errors")
+
+	if a.status >= http.StatusInternalServerError {
+		return c.refuse(http.StatusInternalServerError, "ServerException", message), nil
+	}
+
+	if strings.Contains(message, "already exists") {
+		message = "Object already exists"
+	}
+
+	return c.refuse(http.StatusBadRequest, "ClientException", "Error executing request, Exception : "+message), nil
+}
+
+func supplyServiceRole(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	if c.text("serviceRole") != "" {
+		return next(ctx, c)
+	}
+
+	a, _, err := p.askIAM(ctx, c, "GetRole", url.Values{"RoleName": {batchRole}})
+	if err != nil {
+		return nil, err
+	}
+
+	if !a.ok() {
+		if _, _, err := p.makeServiceLinkedRole(ctx, c, batchService, batchRole, ""); err != nil {
+			return nil, err
+		}
+	}
+
+	p.touch(c, "correction/batch-service-role")
+
+	input := maps.Clone(c.input)
+	input["serviceRole"] = fmt.Sprintf("arn:aws:iam::%s:role%s%s", c.account, batchRolePath, batchRole)
+	c.setJSON(input)
+
+	return next(ctx, c)
+}
+
+func batchDefaults(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	input := maps.Clone(c.input)
+	changed := false
+
+	if c.text("state") == "" {
+		input["state"], changed = "ENABLED", true
+	}
+
+	if resources := c.object("computeResources"); resources != nil {
+		kind, _ := resources["type"].(string)
+		if resources["minvCpus"] == nil && !strings.Contains(kind, "FARGATE") {
+			resources = maps.Clone(resources)
+			resources["minvCpus"] = 0
+			input["computeResources"], changed = resources, true
+		}
+	}
+
+	if !changed {
+		return next(ctx, c)
+	}
+
+	p.touch(c, "correction/batch-defaults")
+	c.setJSON(input)
+
+	return next(ctx, c)
+}
+
+func rememberCompute(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+
+	name := nameOf(c.text("computeEnvironmentName") + c.text("computeEnvironment"))
+	key := c.region + " " + name
+
+	switch c.action {
+	case "CreateComputeEnvironment", "DeleteComputeEnvironment":
+		c.world.with(func() {
+			delete(c.world.compute, key)
+
+			if v := c.input["unmanagedvCpus"]; v != nil && c.action == "CreateComputeEnvironment" {
+				c.world.compute[key] = map[string]any{"unmanagedvCpus": v}
+			}
+		})
+	case "UpdateComputeEnvironment":
+		c.world.with(func() {
+			kept := c.world.compute[key]
+			if kept == nil {
+				kept = map[string]any{}
+				c.world.compute[key] = kept
+			}
+
+			for _, member := range []string{"computeResources", "updatePolicy"} {
+				if given := c.object(member); given != nil {
+					old, _ := kept[member].(map[string]any)
+					merged := maps.Clone(given)
+
+					for k, v := range old {
+						if _, ok := merged[k]; !ok {
+							merged[k] = v
+						}
+					}
+
+					kept[member] = merged
+				}
+			}
+
+			if v := c.input["unmanagedvCpus"]; v != nil {
+				kept["unmanagedvCpus"] = v
+			}
+		})
+	default:
+		p.overlayCompute(c, a)
+	}
+
+	return a, nil
+}
+
+func (p *Proxy) overlayCompute(c *call, a *answer) {
+	editItems(a, "computeEnvironments", func(item map[string]any) bool {
+		changed := false
+
+		c.world.with(func() {
+			kept := c.world.compute[c.region+" "+fmt.Sprint(item["computeEnvironmentName"])]
+			for member, v := range kept {
+				changed = true
+
+				if object, ok := v.(map[string]any); ok {
+					shown, _ := item[member].(map[string]any)
+					if shown == nil {
+						shown = map[string]any{}
+					}
+
+					maps.Copy(shown, object)
+					v = shown
+				}
+
+				item[member] = v
+			}
+		})
+
+		if changed {
+			p.touch(c, "correction/batch-compute-resources")
+		}
+
+		return changed
+	})
+}
+
+// editItems lets f change the objects of a list in an answer; f says whether it did.
+func editItems(a *answer, member string, f func(map[string]any) bool) {
+	var out map[string]any
+	if json.Unmarshal(a.body, &out) != nil {
+		return
+	}
+
+	changed := false
+
+	for _, item := range listOf(out[member]) {
+		if object, ok := item.(map[string]any); ok && f(object) {
+			changed = true
+		}
+	}
+
+	if changed {
+		a.setBody(mustJSON(out))
+	}
+}
+
+// refuseMissing looks before a delete.
+func refuseMissing(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	kind := kindHeldBy(c.service, c.action)
+	name := c.text(kind.input[c.action])
+
+	var out map[string][]any
+	if err := p.askBatch(ctx, c, strings.ToLower(kind.describe), map[string]any{kind.set: []string{name}}, &out); err != nil {
+		return nil, err
+	}
+
+	if len(out[kind.set]) > 0 {
+		return next(ctx, c)
+	}
+
+	p.touch(c, "correction/batch-missing")
+
+	return c.refuse(http.StatusBadRequest, "ClientException", name+" does not exist"), nil
+}
+
+func batchShape(ctx context.Context, _ *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+
+	editItems(a, "computeEnvironments", func(item map[string]any) bool {
+		item["containerOrchestrationType"], item["statusReason"] = "ECS", "ComputeEnvironment Healthy"
+
+		return true
+	})
+	editItems(a, "jobQueues", func(item map[string]any) bool {
+		item["statusReason"] = "JobQueue Healthy"
+
+		return true
+	})
+
+	return a, nil
+}

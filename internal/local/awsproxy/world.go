@@ -1,0 +1,70 @@
+package awsproxy
+
+import (
+	"sync"
+)
+
+// worlds holds what the tables remember, one world for each account.
+type worlds struct {
+	mu       sync.Mutex
+	accounts map[string]*world
+}
+
+func (w *worlds) of(account string) *world {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if w.accounts == nil {
+		w.accounts = map[string]*world{}
+	}
+
+	if w.accounts[account] == nil {
+		w.accounts[account] = &world{
+			paths: map[string]string{}, tokens: map[string]*replay{}, policies: map[string]string{}, compute: map[string]map[string]any{},
+			facts: map[string]any{},
+		}
+	}
+
+	return w.accounts[account]
+}
+
+// world is what the tables remember of one account. moto keeps everything else.
+type world struct {
+	mu sync.Mutex
+	// paths of roles and instance profiles, by noun and name.
+	paths map[string]string
+	// tokens are the answers given to client tokens.
+	tokens map[string]*replay
+	// policies are bucket policies that moto must not judge.
+	policies map[string]string
+	// compute are the compute resources of updated environments, by name.
+	compute map[string]map[string]any
+	// held are things that are shown in a state between.
+	held []*held
+	// facts are what single strict rules remember, each under keys of its own.
+	facts map[string]any
+}
+
+// path gives the path of a role or profile: the one it was created with, else "/". A path that is given is remembered.
+func (w *world) path(noun, name, given string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if given != "" {
+		w.paths[noun+" "+name] = given
+	}
+
+	if path := w.paths[noun+" "+name]; path != "" {
+		return path
+	}
+
+	return "/"
+}
+
+// with runs f while it alone has the world.
+func (w *world) with(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	f()
+}
