@@ -468,6 +468,14 @@ func TestPurgeReportsProgress(t *testing.T) {
 	if r.Progressed || r.Done {
 		t.Errorf("a look that deleted the bucket: got %+v, want neither progress nor done: gone is what a look says", r)
 	}
+
+	// Seconds after the create: once AWS has taken the removal, an empty look is to be believed.
+	r, err = b.Look(t.Context(), deploy.Remove)
+	must(t, err)
+
+	if !r.Done {
+		t.Errorf("a look that finds no bucket: got %+v, want done", r)
+	}
 }
 
 // DeleteObjects answers 200 also for what it refused.

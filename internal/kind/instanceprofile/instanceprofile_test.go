@@ -200,7 +200,14 @@ func TestRemoveWithAnotherRole(t *testing.T) {
 
 	mark := len(b.World.Calls())
 
-	b.Remove(t)
+	for _, done := range []bool{false, true} {
+		r, err := b.Look(t.Context(), deploy.Remove)
+		must(t, err)
+
+		if r.Done != done {
+			t.Errorf("remove: got %+v, want done %t", r, done)
+		}
+	}
 
 	if diff := cmp.Diff([]string{"RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"}, b.Changes(mark)); diff != "" {
 		t.Errorf("changing calls (-want +got):\n%s", diff)

@@ -181,6 +181,14 @@ func TestRemoveStripsTheRole(t *testing.T) {
 	if got := count(t, b); got != 0 {
 		t.Errorf("roles: got %d, want 0", got)
 	}
+
+	// Seconds after the create: once AWS has taken the removal, an empty look is to be believed.
+	r, err := b.Look(t.Context(), deploy.Remove)
+	must(t, err)
+
+	if !r.Done {
+		t.Errorf("a look that finds no role: got %+v, want done", r)
+	}
 }
 
 // The installation may take policies only off roles that carry its boundary.
