@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 
+	"github.com/metaflow-deployer/metaflow-deployer/internal/local/awsproxy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/frontdoor"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/lambdapool"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/oidc"
@@ -18,16 +19,18 @@ import (
 
 // endpointHandler is the AWS endpoint.
 func (s *Stack) endpointHandler(upstream *url.URL) (http.Handler, error) {
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(upstream)
-			r.Out.Host = r.In.Host
-			if m := accessKey.FindStringSubmatch(r.In.Header.Get("Authorization")); m != nil {
-				r.Out.Header.Set("X-Moto-Account-Id", m[1])
-			}
-		},
+	models, err := botocoreModels(s.opts.Venv)
+	if err != nil {
+		return nil, err
 	}
-	var aws http.Handler = s.watched(proxy)
+	s.proxy, err = awsproxy.New(awsproxy.Options{
+		Upstream: upstream, Models: models, Strict: s.opts.Strict, Logger: s.opts.Logger,
+		Kill: func(accessKeyID string) { s.pool.Kill(accessKeyID) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	aws := s.watched(s.proxy)
 	if s.opts.Intercept != nil {
 		aws = s.opts.Intercept(aws)
 	}
@@ -41,6 +44,18 @@ func (s *Stack) endpointHandler(upstream *url.URL) (http.Handler, error) {
 			aws.ServeHTTP(w, r)
 		}
 	}), nil
+}
+
+// botocoreModels is where moto's virtual environment describes AWS's services.
+func botocoreModels(venv string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", "botocore", "data"))
+	if err != nil {
+		return "", fmt.Errorf("find botocore: %w", err)
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("find botocore: %s holds it %d times, not once", venv, len(found))
+	}
+	return found[0], nil
 }
 
 // watched tells the rules of executions that somebody starts, because moto tells nobody.

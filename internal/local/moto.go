@@ -47,7 +47,8 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 	defer log.Close() // moto has its own handle by then
 
 	m := &motoServer{url: "http://127.0.0.1:" + strconv.Itoa(p), exited: make(chan struct{})}
-	m.cmd = exec.Command(executable, "-H", "127.0.0.1", "-p", strconv.Itoa(p))
+	// No context: moto outlives the start.
+	m.cmd = &exec.Cmd{Path: executable, Args: []string{executable, "-H", "127.0.0.1", "-p", strconv.Itoa(p)}}
 	// Nothing else of our environment: an AWS_PROFILE or an endpoint in it would mislead moto's own
 	// AWS clients.
 	m.cmd.Env = []string{

@@ -27,10 +27,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/metaflow-deployer/metaflow-deployer/internal/local/awsproxy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/frontdoor"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/lambdapool"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/oidc"
@@ -80,6 +80,7 @@ type Stack struct {
 	template *samtemplate.Template
 	issuer   *oidc.Issuer
 	pool     *lambdapool.Pool
+	proxy    *awsproxy.Proxy
 	aws      *clients
 	fetch    *http.Client // of issuers' keys
 
@@ -194,9 +195,9 @@ func (s *Stack) startEndpoint(ctx context.Context, ln net.Listener) error {
 
 // World makes an account's own copy of the product, on a free port, beside those that run.
 func (s *Stack) World(ctx context.Context, account string) (*World, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen(0, 0, "account "+account)
 	if err != nil {
-		return nil, fmt.Errorf("listen for account %s: %w", account, err)
+		return nil, err
 	}
 	return s.startWorld(ctx, account, ln)
 }
@@ -326,6 +327,9 @@ func (s *Stack) Pool() *lambdapool.Pool { return s.pool }
 // Failed is closed when moto has ended, which it does on its own only when something is wrong.
 func (s *Stack) Failed() <-chan struct{} { return s.moto.exited }
 
+// Proxy is what stands between the AWS endpoint and moto; tests read its journal.
+func (s *Stack) Proxy() *awsproxy.Proxy { return s.proxy }
+
 // Close ends everything: listeners, schedules, functions and moto. No process is left after it. A
 // second Close does nothing.
 func (s *Stack) Close() error {
@@ -395,7 +399,7 @@ func listen(base, offset int, use string) (net.Listener, error) {
 	if base != 0 {
 		p = base + offset
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p))
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p})
 	if err != nil && base != 0 {
 		return nil, errors.Join(&BusyError{Port: p, Use: use, Base: base}, err)
 	}

@@ -171,6 +171,28 @@ func TestStack(t *testing.T) {
 		}
 	})
 
+	t.Run("CallsAreJournalledByAccount", func(t *testing.T) {
+		for _, w := range []*World{first, second} {
+			status, body := call(t, "GET", s.Endpoint+"/_local/calls?account="+w.Account, "", "")
+			var calls []struct{ Service, Action, Function, Account string }
+			if err := json.Unmarshal([]byte(body), &calls); status != 200 || err != nil {
+				t.Fatalf("%d %s", status, body)
+			}
+			described := 0
+			for _, c := range calls {
+				if c.Account != w.Account || c.Action == "CreateTable" {
+					t.Errorf("account %s: a call that is none of its own: %+v", w.Account, c)
+				}
+				if c.Service == "dynamodb" && c.Action == "DescribeTable" && c.Function == "user" {
+					described++
+				}
+			}
+			if described != 1 {
+				t.Errorf("account %s: %d DescribeTable calls, made one: %s", w.Account, described, body)
+			}
+		}
+	})
+
 	t.Run("WorkflowCallsTheFunctionOfItsAccount", func(t *testing.T) {
 		for _, w := range []*World{first, second} {
 			out := execute(t, s, w, "ok", `{"do":"context"}`)
@@ -246,7 +268,7 @@ func execute(t *testing.T, s *Stack, w *World, name, input string) *sfn.Describe
 }
 
 func TestStartRefuses(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
