@@ -30,6 +30,9 @@ type Subject struct {
 	Named bool
 	// Drifts are the properties that somebody may change behind our back.
 	Drifts map[string]Drift
+	// Late makes whatever the world makes from now on invisible to reading calls for that long; nil where the service is consistent. The suite then loses
+	// answers while nothing can be seen yet.
+	Late func(b *Bench, d time.Duration)
 	// Stays: the object is never removed (shared things); the cases that remove are left out.
 	Stays bool
 }
@@ -45,12 +48,14 @@ type Drift struct {
 }
 
 // Suite runs the conformance suite: create, create again, read, delete, delete again, read after delete, create after delete; every call throttled once;
-// the answer of every changing call lost once, with and without the death of the process; removal from every stage; look-alikes; drift.
+// the answer of every changing call lost once, with and without the death of the process, seen at once or late; removal from every stage; look-alikes;
+// drift.
 func Suite(t *testing.T, s Subject) {
 	t.Helper()
 	t.Run("Create", s.create)
 	t.Run("Delete", s.remove)
 	t.Run("Lost", s.lost)
+	t.Run("Late", s.late)
 	t.Run("Throttled", s.throttled)
 	t.Run("RemoveFromEveryStage", s.stages)
 	t.Run("RemoveInterrupted", s.removeInterrupted)
@@ -145,6 +150,46 @@ func (s Subject) lost(t *testing.T) {
 				s.wantCount(t, b, 1)
 				s.wantFresh(t, b, r)
 			})
+		}
+	}
+}
+
+// lag is how long things stay invisible in the late cases: longer than one look, shorter than the minute that kinds wait.
+const lag = 20 * time.Second
+
+// late does what lost and stages do, while new things are invisible.
+func (s Subject) late(t *testing.T) {
+	if s.Late == nil {
+		t.Skip("the service is consistent")
+	}
+
+	for i, op := range s.steps(t) {
+		for name, dies := range map[string]bool{"ProcessLives": false, "ProcessDies": true} {
+			for _, action := range []deploy.Action{deploy.Ensure, deploy.Remove} {
+				if s.Stays && action == deploy.Remove {
+					continue
+				}
+
+				t.Run(fmt.Sprintf("%d_%s/%s/%s", i, op, name, action), func(t *testing.T) {
+					b := s.Build(t)
+					b.Clock.Advance(time.Minute)
+					s.Late(b, lag)
+					s.breakAt(t, b, deploy.Ensure, i, lose(), dies)
+
+					want := 0
+
+					if action == deploy.Ensure {
+						s.wantFresh(t, b, b.Ensure(t))
+
+						want = 1
+					} else {
+						b.Remove(t)
+					}
+
+					b.Clock.Advance(time.Hour) // nothing may turn up later
+					s.wantCount(t, b, want)
+				})
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package vpc_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -33,7 +34,7 @@ func count(t *testing.T, b *kindtest.Bench) int {
 
 func TestConformance(t *testing.T) {
 	kindtest.Suite(t, kindtest.Subject{
-		Build: build, Count: count,
+		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d },
 		Foreign: func(t *testing.T, b *kindtest.Bench) {
 			t.Helper()
 			create(t, b, "10.20.0.0/16")
