@@ -22,6 +22,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -150,6 +151,7 @@ func (s *Store) writes(key deploy.Key, change *store.Change, mark string) ([]typ
 		out  []types.TransactWriteItem
 		errs []error
 		pk   = partition(key)
+		once = map[deploy.Ref]bool{}
 	)
 
 	put := func(it item, c condition, err error) {
@@ -187,6 +189,14 @@ func (s *Store) writes(key deploy.Key, change *store.Change, mark string) ([]typ
 			it, err := encode(pk, sortCurrent, mark, op.Version, op)
 			put(it, condition{}, err)
 		}
+	}
+
+	for _, r := range slices.Concat(change.Resources, change.Drop) {
+		if once[r.Ref] {
+			return nil, fmt.Errorf("resource %s stands twice in one change", r.Ref)
+		}
+
+		once[r.Ref] = true
 	}
 
 	for _, r := range change.Resources {

@@ -1,0 +1,102 @@
+package dynamo_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/storetest"
+)
+
+// TestSuite runs against our own fake of DynamoDB, which cuts every Query into pages of three items.
+func TestSuite(t *testing.T) {
+	storetest.Suite(t, func(_ *testing.T, now func() time.Time) store.Store {
+		s := dynamo.New(newFake(), "table")
+		s.Now = now
+
+		return s
+	})
+}
+
+// TestSuiteServer runs against a server that speaks DynamoDB's API, such as DynamoDB Local or moto.
+func TestSuiteServer(t *testing.T) {
+	client := server(t)
+	table := createTable(t, client)
+
+	storetest.Suite(t, func(_ *testing.T, now func() time.Time) store.Store {
+		s := dynamo.New(client, table)
+		s.Now = now
+
+		return s
+	})
+}
+
+// server is the client of the endpoint that METAFLOW_DEPLOYER_DYNAMODB names.
+func server(t *testing.T, options ...func(*dynamodb.Options)) *dynamodb.Client {
+	t.Helper()
+
+	endpoint := os.Getenv("METAFLOW_DEPLOYER_DYNAMODB")
+	if endpoint == "" {
+		t.Skip("METAFLOW_DEPLOYER_DYNAMODB names no endpoint")
+	}
+
+	return dynamodb.New(dynamodb.Options{
+		Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
+	}, options...)
+}
+
+// createTable makes the table as template.yaml describes it.
+func createTable(t *testing.T, client *dynamodb.Client) string {
+	t.Helper()
+
+	name := fmt.Sprintf("records-%d", time.Now().UnixNano())
+	in := &dynamodb.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest, KeySchema: keySchema("pk", "sk"),
+		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{
+			{IndexName: aws.String("tenant-index"), KeySchema: keySchema("gsi1pk", "gsi1sk"), Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll}},
+			{
+				IndexName: aws.String("unfinished-index"), KeySchema: keySchema("gsi2pk", "gsi2sk"),
+				Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+			},
+		},
+	}
+
+	for _, a := range []string{"pk", "sk", "gsi1pk", "gsi1sk", "gsi2pk", "gsi2sk"} {
+		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
+	}
+
+	if _, err := client.CreateTable(t.Context(), in); err != nil {
+		t.Fatalf("create table: %v", err)
+	}
+
+	t.Cleanup(func() {
+		if _, err := client.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
+			t.Errorf("delete table: %v", err)
+		}
+	})
+
+	if err := dynamodb.NewTableExistsWaiter(client).Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: &name}, time.Minute); err != nil {
+		t.Fatalf("wait for the table: %v", err)
+	}
+
+	if _, err := client.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{
+		TableName: &name, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)},
+	}); err != nil {
+		t.Fatalf("set the table's TTL: %v", err)
+	}
+
+	return name
+}
+
+func keySchema(hash, sort string) []types.KeySchemaElement {
+	return []types.KeySchemaElement{{AttributeName: &hash, KeyType: types.KeyTypeHash}, {AttributeName: &sort, KeyType: types.KeyTypeRange}}
+}
