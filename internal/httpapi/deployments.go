@@ -35,8 +35,7 @@ const idempotencyKey = "Idempotency-Key"
 
 type createInput struct {
 	Acting
-	Key     string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
-	RawBody []byte `contentType:"application/json"`
+	Key string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
 }
 
 type accepted struct {
@@ -117,7 +116,7 @@ func (s *server) deployments() {
 	schema := s.schema(CreateDeployment{})
 
 	huma.Register(s.api, s.takesBody(s.route(http.MethodPost, "/v1/deployments", "createDeployment", "Create a deployment", deploy.Deployer, 202, 400, 403, 409, 413, 415, 422, 503),
-		"CreateDeployment", schema), s.create)
+		schema), s.create)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments", "listDeployments", "List deployments", deploy.Viewer, 200, 400, 403, 422, 503), s.list)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}", "getDeployment", "Show a deployment", deploy.Viewer, 200, 304, 403, 404, 422, 503), s.get)
 	huma.Register(s.api, s.route(http.MethodDelete, "/v1/deployments/{name}", "deleteDeployment", "Delete a deployment", deploy.Deployer, 202, 204, 403, 404, 409, 422, 503), s.delete)

@@ -64,11 +64,9 @@ func (s *server) route(method, path, id, summary string, role deploy.Role, succe
 	return op
 }
 
-// takesBody adds a JSON body.
-func (s *server) takesBody(op huma.Operation, name string, schema *huma.Schema) huma.Operation {
-	op.RequestBody = &huma.RequestBody{
-		Required: true, Description: name, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
-	}
+// takesBody adds a JSON body. The handler finds it in the request: huma would parse it again, and fill in defaults.
+func (s *server) takesBody(op huma.Operation, schema *huma.Schema) huma.Operation {
+	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	op.MaxBodyBytes = -1 // read has looked already
 	op.Middlewares = append(op.Middlewares, s.read(schema))
 

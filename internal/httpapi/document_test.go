@@ -218,7 +218,7 @@ func TestDocument(t *testing.T) {
 	}
 
 	// What is on offer shows, what is not does not.
-	schema := w.schemas.at(t, "components", "schemas", "CreateDeployment")
+	schema := w.schemas.at(t, "paths", "/v1/deployments", "post", "requestBody", "content", "application/json", "schema")
 
 	for body, fits := range map[string]bool{
 		`{"name":"team-a"}`: true,

@@ -40,7 +40,13 @@ func RequestID(r *http.Request) string {
 func New(handler http.Handler, log *slog.Logger) func(context.Context, events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
 	adapter := httpadapter.NewV2(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		restore(r)
-		handler.ServeHTTP(w, r)
+
+		answer := &writer{ResponseWriter: w}
+		handler.ServeHTTP(answer, r)
+
+		if !answer.begun {
+			w.WriteHeader(http.StatusOK) // as net/http does; the adapter would print and answer 504
+		}
 	}))
 
 	return func(ctx context.Context, e events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
@@ -59,6 +65,23 @@ func New(handler http.Handler, log *slog.Logger) func(context.Context, events.AP
 
 		return res, nil
 	}
+}
+
+// writer notes whether a handler has answered at all.
+type writer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *writer) WriteHeader(status int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	w.begun = true
+
+	return w.ResponseWriter.Write(b)
 }
 
 // prepare checks what the adapter would stumble over, and puts the path into the form that it expects. It says why an event is refused.
