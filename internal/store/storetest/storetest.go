@@ -860,9 +860,9 @@ func listFollows(_ *testing.T, f *fixture) {
 
 func unfinished(_ *testing.T, f *fixture) {
 	// Long ago, so that nothing else on a shared table stands before these.
-	base := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(serial() % int64(1000*time.Hour)))
+	base := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(serial() % int64(1000*time.Hour))).Truncate(time.Second)
 
-	for i, after := range []time.Duration{3 * time.Second, time.Nanosecond, 2 * time.Second, 10 * time.Second, 0} {
+	for i, after := range []time.Duration{2500 * time.Millisecond, time.Nanosecond, 2 * time.Second, 10 * time.Second, 0} {
 		change := f.admission(fmt.Sprintf("nr%d", i), 1, 0)
 		change.Deployment.CheckTime = base.Add(after)
 		change.Deployment.Unfinished = i != 4
