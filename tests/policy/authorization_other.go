@@ -1,0 +1,63 @@
+package policy
+
+import "fmt"
+
+// otherRules are those of DynamoDB (list_amazondynamodb.html), Step Functions (list_awsstepfunctions.html) and Service Quotas (list_servicequotas.html).
+func otherRules() map[string]rule {
+	rules := map[string]rule{
+		"dynamodb.TransactWriteItems": transact,
+		// A query of an index is asked for on the index, not on the table. DynamoDB Developer Guide, "Using IAM policy conditions".
+		"dynamodb.Query": func(w *World, in input) ([]Request, error) {
+			r := w.table("dynamodb:Query", in)
+			if index := in.text("IndexName"); index != "" {
+				r.Resource += "/index/" + index
+			}
+
+			return []Request{r}, nil
+		},
+
+		"sfn.StartExecution": func(_ *World, in input) ([]Request, error) {
+			return []Request{{Action: "states:StartExecution", Resource: in.text("stateMachineArn")}}, nil
+		},
+		"sfn.DescribeExecution": func(_ *World, in input) ([]Request, error) {
+			return []Request{{Action: "states:DescribeExecution", Resource: in.text("executionArn")}}, nil
+		},
+
+		"servicequotas.GetServiceQuota": anywhere("servicequotas:GetServiceQuota"),
+	}
+
+	for _, operation := range []string{"GetItem", "PutItem", "DeleteItem"} {
+		rules["dynamodb."+operation] = func(w *World, in input) ([]Request, error) {
+			return []Request{w.table("dynamodb:"+operation, in)}, nil
+		}
+	}
+
+	return rules
+}
+
+func (w *World) table(action string, in input) Request {
+	return Request{Action: action, Resource: w.arn("dynamodb", "table/"+in.text("TableName"))}
+}
+
+// transact: a transaction is asked for as the calls that it is made of. DynamoDB Developer Guide, "Using IAM with DynamoDB transactions".
+func transact(w *World, in input) ([]Request, error) {
+	var list []Request
+
+	for _, item := range in.each("TransactItems") {
+		before := len(list)
+
+		for member, action := range map[string]string{
+			"Put": "dynamodb:PutItem", "Delete": "dynamodb:DeleteItem", "Update": "dynamodb:UpdateItem", "ConditionCheck": "dynamodb:ConditionCheckItem",
+		} {
+			if part := item.sub(member); part != nil {
+				list = append(list, w.table(action, part))
+			}
+		}
+
+		if len(list) == before {
+			return nil, fmt.Errorf("an item of a transaction does nothing that is known here: %v", item)
+		}
+	}
+
+	return list, nil
+}
