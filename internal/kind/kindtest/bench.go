@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/smithy-go"
+
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -281,4 +283,19 @@ func Changing(c awsfake.Call) bool {
 	}
 
 	return true
+}
+
+// RefuseOnce is a World.Fault that answers the first call of an operation with an AWS error code instead of acting.
+func RefuseOnce(operation, code string) func(context.Context, awsfake.Call) awsfake.Fault {
+	done := false
+
+	return func(_ context.Context, c awsfake.Call) awsfake.Fault {
+		if done || c.Operation != operation {
+			return awsfake.Fault{}
+		}
+
+		done = true
+
+		return awsfake.Fault{Before: &smithy.GenericAPIError{Code: code, Message: "refused for the test"}}
+	}
 }

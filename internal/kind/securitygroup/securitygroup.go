@@ -126,12 +126,21 @@ func (s *SecurityGroup) Ensure(ctx context.Context, c *kind.Call) (kind.Result, 
 	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "rules"}, nil
 }
 
+// groupName is the owner's slug and "jobs". EC2 refuses group names that start with "sg-", which a deployment's name may do.
+func groupName(c *kind.Call) string {
+	if n := c.Name(jobs); strings.HasPrefix(n, "sg-") {
+		return "metaflow-" + n
+	}
+
+	return c.Name(jobs)
+}
+
 // create makes the group, or tells whose the group of that name is: ours, not yet visible by its tags, or somebody else's.
 func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (string, error) {
 	vpc := c.One("vpc").ID
 
 	out, err := s.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
-		GroupName: aws.String(c.Name(jobs)), Description: aws.String(description), VpcId: aws.String(vpc),
+		GroupName: aws.String(groupName(c)), Description: aws.String(description), VpcId: aws.String(vpc),
 		TagSpecifications: ec2tag.Spec(types.ResourceTypeSecurityGroup, c.Tags()),
 	})
 	if err == nil {
@@ -139,19 +148,19 @@ func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (string, error
 	}
 
 	if awserr.Code(err) != "InvalidGroup.Duplicate" {
-		return "", fmt.Errorf("create security group %s: %w", c.Name(jobs), err)
+		return "", fmt.Errorf("create security group %s: %w", groupName(c), err)
 	}
 
 	named, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{
-		{Name: aws.String("group-name"), Values: []string{c.Name(jobs)}}, {Name: aws.String("vpc-id"), Values: []string{vpc}},
+		{Name: aws.String("group-name"), Values: []string{groupName(c)}}, {Name: aws.String("vpc-id"), Values: []string{vpc}},
 	}})
 	if err != nil {
-		return "", fmt.Errorf("look for the security group %s by name: %w", c.Name(jobs), err)
+		return "", fmt.Errorf("look for the security group %s by name: %w", groupName(c), err)
 	}
 
 	for i := range named.SecurityGroups {
 		if !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {
-			return "", c.Foreign("security group", c.Name(jobs))
+			return "", c.Foreign("security group", groupName(c))
 		}
 	}
 
