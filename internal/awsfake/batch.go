@@ -236,7 +236,7 @@ func (b *Batch) infrastructure(e *environment, u *types.ComputeResourceUpdate) (
 }
 
 func applyUpdate(r *types.ComputeResource, u *types.ComputeResourceUpdate) {
-	r.MinvCpus, r.MaxvCpus = batchOr(u.MinvCpus, r.MinvCpus), batchOr(u.MaxvCpus, r.MaxvCpus)
+	r.MinvCpus, r.MaxvCpus, r.DesiredvCpus = batchOr(u.MinvCpus, r.MinvCpus), batchOr(u.MaxvCpus, r.MaxvCpus), batchOr(u.DesiredvCpus, r.DesiredvCpus)
 	r.InstanceRole, r.LaunchTemplate = batchOr(u.InstanceRole, r.InstanceRole), batchOr(u.LaunchTemplate, r.LaunchTemplate)
 
 	if u.Type != "" {
