@@ -92,7 +92,7 @@ func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 		Clock: workflow.WallClock{}, NewID: newID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log), Log: log,
 	}
 
-	return httpapi.New(httpapi.Options{
+	return httpapi.New(httpapi.Options{ //nolint:contextcheck // each request brings its own context
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
 		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log,
 	}), nil

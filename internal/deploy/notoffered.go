@@ -70,7 +70,7 @@ func (m missing) finding(at string, v any) Finding {
 
 	what := at[strings.LastIndex(at, "/")+1:]
 	if m.values != nil {
-		what += " " + v.(string) //nolint:forcetypeassert,errcheck // NotOffered has looked
+		what += " " + v.(string) // NotOffered has looked
 	}
 
 	return Errorf(Invalid, CodeNotOfferedYet, "%s is not offered yet.", what).

@@ -36,7 +36,7 @@ func TestCreate(t *testing.T) {
 		t.Error(diff)
 	}
 
-	record := load(t, w.store, "acme", "team-a")
+	record := load(t, w.store, "team-a")
 	if diff := cmp.Diff(deploy.Spec{}.WithDefaults(), record.Deployment.Spec); diff != "" {
 		t.Errorf("the default environment: %s", diff)
 	}
@@ -99,7 +99,7 @@ func TestCreateFillsNoDefaultsIntoContradictions(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			if diff := cmp.Diff(spec.WithDefaults(), load(t, w.store, "acme", "team-a").Deployment.Spec); diff != "" {
+			if diff := cmp.Diff(spec.WithDefaults(), load(t, w.store, "team-a").Deployment.Spec); diff != "" {
 				t.Errorf("%s: %s", tc.reason, diff)
 			}
 		})
@@ -120,7 +120,7 @@ func TestCreateExists(t *testing.T) {
 	w.do(http.MethodPost, "/v1/deployments", `{"name":"team-a"}`, "X-Test-Who", "other deployer").want(http.StatusAccepted)
 	w.run("team-a")
 	w.do(http.MethodPost, "/v1/deployments", `{"name":"team-a"}`).want(http.StatusConflict, "already_exists")
-	w.remove("team-a", "")
+	w.remove("team-a")
 	w.do(http.MethodPost, "/v1/deployments", `{"name":"team-a"}`).want(http.StatusAccepted)
 }
 
@@ -203,7 +203,7 @@ func TestParallelCreates(t *testing.T) {
 		t.Fatal(diff)
 	}
 
-	id := load(t, w.store, "acme", "team-a").Operation.ID
+	id := load(t, w.store, "team-a").Operation.ID
 
 	for _, a := range answers {
 		if a.header.Get("Location") != "/v1/operations/"+id {
@@ -438,7 +438,7 @@ func TestCreateLostAnswer(t *testing.T) {
 	w.store.Fault = nil
 	id := w.create(`{"name":"team-a"}`, "Idempotency-Key", "k")
 
-	if got := load(t, w.store, "acme", "team-a").Operation.ID; got != id {
+	if got := load(t, w.store, "team-a").Operation.ID; got != id {
 		t.Errorf("operation %s answered, %s stored", id, got)
 	}
 }

@@ -5,6 +5,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -66,6 +67,7 @@ type server struct {
 // New wires the API. It panics if the routes and their types do not fit together.
 func New(o Options) http.Handler {
 	s := &server{Options: o, mux: chi.NewMux()}
+	s.Version = cmp.Or(s.Version, "development")
 
 	s.mux.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, r, problem(http.StatusNotFound, deploy.Gone, "no_such_route", "There is nothing at this path.").remedy("GET /openapi.json lists the routes."))
@@ -126,7 +128,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Strict-Transport-Security", "max-age=63072000")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
-	defer func() {
+	defer func() { //nolint:contextcheck // the request carries its context
 		if v := recover(); v != nil {
 			s.Log.ErrorContext(r.Context(), "panic", "panic", v, "path", req.path, "stack", string(debug.Stack()))
 			s.write(w, r, internal())

@@ -99,7 +99,7 @@ func (s *server) operation(ctx context.Context, in *operationInput) (*operationO
 		}
 
 		left := end.Sub(s.Clock.Now())
-		if view.Done || view.Version > after || left <= 0 || ctx.Err() != nil {
+		if view.Done || view.Version > after || left <= 0 {
 			return &operationOutput{Body: view}, nil
 		}
 

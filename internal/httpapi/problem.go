@@ -50,10 +50,16 @@ type Fault struct {
 
 const problemType = "application/problem+json"
 
-// Error, GetStatus, GetHeaders and ContentType are what huma asks of an error that is an answer.
-func (p *Problem) Error() string             { return p.Code + ": " + p.Detail }
-func (p *Problem) GetStatus() int            { return p.Status }
-func (p *Problem) GetHeaders() http.Header   { return p.headers }
+// Error makes a Problem an error that handlers return.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// GetStatus tells huma the status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders tells huma what else to send.
+func (p *Problem) GetHeaders() http.Header { return p.headers }
+
+// ContentType tells huma that this is not plain JSON.
 func (p *Problem) ContentType(string) string { return problemType }
 
 func problem(status int, class deploy.Class, code, format string, args ...any) *Problem {
@@ -165,16 +171,19 @@ func (s *server) fail(ctx context.Context, err error) *Problem {
 			remedy("Send the request again.")
 	}
 
-	e := awserr.Classify(err)
-	if e.Class == deploy.Internal || e.Class == deploy.Transient || e.Class == deploy.Throttled {
-		s.Log.ErrorContext(ctx, "answer", "error", err, "class", e.Class)
+	if e, ok := errors.AsType[*deploy.Error](err); ok && e.Class != deploy.Internal {
+		return fromError(e)
 	}
 
-	if e.Class == deploy.Internal {
+	// What is left comes from our own table or from a mistake of ours. Its text is for the log; its class only tells whether it is worth another try.
+	class := awserr.Classify(err).Class
+	s.Log.ErrorContext(ctx, "answer", "error", err, "class", class)
+
+	if !class.Retryable() {
 		return internal()
 	}
 
-	return fromError(e)
+	return problem(http.StatusServiceUnavailable, class, "unavailable", "The service cannot reach its records at the moment.").remedy("Send the request again.")
 }
 
 func (p *Problem) mayRetry() *Problem {

@@ -411,9 +411,9 @@ func (w *world) run(name string) {
 }
 
 // remove deletes acme's deployment to the end.
-func (w *world) remove(name, query string) {
+func (w *world) remove(name string) {
 	w.t.Helper()
-	w.do(http.MethodDelete, "/v1/deployments/"+name+query, "").want(http.StatusAccepted)
+	w.do(http.MethodDelete, "/v1/deployments/"+name, "").want(http.StatusAccepted)
 	w.run(name)
 }
 
@@ -571,10 +571,11 @@ func object(v any, path ...string) (map[string]any, bool) {
 	return m, ok
 }
 
-func load(t *testing.T, s store.Store, tenant, name string) *store.Record {
+// load reads a deployment of acme.
+func load(t *testing.T, s store.Store, name string) *store.Record {
 	t.Helper()
 
-	record, err := s.Load(t.Context(), deploy.Key{Tenant: tenant, Name: name})
+	record, err := s.Load(t.Context(), deploy.Key{Tenant: "acme", Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
