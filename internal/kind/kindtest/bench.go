@@ -299,3 +299,18 @@ func RefuseOnce(operation, code string) func(context.Context, awsfake.Call) awsf
 		return awsfake.Fault{Before: &smithy.GenericAPIError{Code: code, Message: "refused for the test"}}
 	}
 }
+
+// LoseOnce is a World.Fault that lets the first call of an operation happen and loses its answer.
+func LoseOnce(operation string) func(context.Context, awsfake.Call) awsfake.Fault {
+	done := false
+
+	return func(_ context.Context, c awsfake.Call) awsfake.Fault {
+		if done || c.Operation != operation {
+			return awsfake.Fault{}
+		}
+
+		done = true
+
+		return lose()
+	}
+}
