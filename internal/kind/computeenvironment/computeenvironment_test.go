@@ -1,6 +1,7 @@
 package computeenvironment_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,10 +11,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	"github.com/aws/aws-sdk-go-v2/service/batch/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/computeenvironment"
@@ -554,4 +557,36 @@ func TestLongestName(t *testing.T) {
 	if r := b.Ensure(t); len(r.ID) != 67 {
 		t.Errorf("longest name: got %d characters (%s), want 67 of at most 128", len(r.ID), r.ID)
 	}
+}
+
+// The create may have happened, so an empty look right after it is not believed.
+func TestRemoveRightAfterALostCreate(t *testing.T) {
+	b := build(t, managed(), ref)
+	b.Memo = map[string]string{"creating": b.Clock.Now().Format(time.RFC3339Nano)}
+
+	if r, err := b.Look(t.Context(), deploy.Remove); err != nil || r.Done {
+		t.Errorf("got %+v, %v, want not gone yet", r, err)
+	}
+
+	b.Clock.Advance(2 * time.Minute)
+	b.Remove(t)
+}
+
+// A look may lag behind an earlier attempt's create: that the name is taken is no error until the tags show whose it is.
+func TestNameTakenByWhatDoesNotShowYet(t *testing.T) {
+	b := build(t, managed(), ref)
+	b.World.Fault = func(_ context.Context, c awsfake.Call) awsfake.Fault {
+		if strings.HasPrefix(c.Operation, "Create") {
+			return awsfake.Fault{Before: &smithy.GenericAPIError{Code: "ClientException", Message: "Object already exists"}}
+		}
+
+		return awsfake.Fault{}
+	}
+
+	if r, err := b.Look(t.Context(), deploy.Ensure); err != nil || r.Done {
+		t.Errorf("got %+v, %v, want to look again", r, err)
+	}
+
+	b.World.Fault = nil
+	b.Ensure(t)
 }

@@ -117,7 +117,7 @@ func (q *JobQueue) platform(ctx context.Context, found *types.JobQueueDetail) (s
 	}
 
 	for _, d := range out.ComputeEnvironments {
-		if d.Type == types.CETypeManaged && d.ComputeResources != nil {
+		if d.ComputeResources != nil { // only managed ones have them
 			return string(d.ComputeResources.Type), nil
 		}
 	}

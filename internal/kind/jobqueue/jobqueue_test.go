@@ -551,3 +551,22 @@ func TestLongestName(t *testing.T) {
 		t.Errorf("longest name: got %d characters (%s), want 58 of at most 128", len(r.ID), r.ID)
 	}
 }
+
+// A look may lag behind an earlier attempt's create: that the name is taken is no error until the tags show whose it is.
+func TestNameTakenByWhatDoesNotShowYet(t *testing.T) {
+	b := build(t, twoEnvironments(), ref)
+	b.World.Fault = func(_ context.Context, c awsfake.Call) awsfake.Fault {
+		if strings.HasPrefix(c.Operation, "Create") {
+			return awsfake.Fault{Before: &smithy.GenericAPIError{Code: "ClientException", Message: "Object already exists"}}
+		}
+
+		return awsfake.Fault{}
+	}
+
+	if r, err := b.Look(t.Context(), deploy.Ensure); err != nil || r.Done {
+		t.Errorf("got %+v, %v, want to look again", r, err)
+	}
+
+	b.World.Fault = nil
+	b.Ensure(t)
+}
