@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -32,8 +33,8 @@ func batchCorrections() []entry {
 		},
 		{
 			name: "correction/batch-defaults",
-			source: "Batch API reference: state is optional and ENABLED by default, minvCpus 0. moto refuses a queue without a state and an " +
-				"environment without minvCpus.",
+			source: "Batch API reference: state is optional and ENABLED by default, minvCpus 0, and default_x86_64 and default_arm64 are instance types. " +
+				"moto refuses a queue without a state, an environment without minvCpus, and such types.",
 			service: "batch", actions: []string{"CreateComputeEnvironment", "CreateJobQueue"}, apply: batchDefaults,
 		},
 		{
@@ -52,16 +53,20 @@ func batchCorrections() []entry {
 			apply:   refuseMissing,
 		},
 		{
-			name:    "correction/batch-shape",
-			source:  "Batch API reference, ComputeEnvironmentDetail: containerOrchestrationType is ECS unless EKS was asked for; healthy things say so.",
+			name: "correction/batch-shape",
+			source: "Batch API reference, ComputeEnvironmentDetail and JobQueueDetail: containerOrchestrationType and jobQueueType are ECS by default, healthy things " +
+				"say so, and a queue shows its environments by ARN. moto leaves the types out and shows names as they were given.",
 			service: "batch", actions: []string{"DescribeComputeEnvironments", "DescribeJobQueues"}, apply: batchShape,
 		},
 	}
 }
 
+// takenMessage is what Batch says of a name that is in use.
+const takenMessage = "Object already exists"
+
 func batchErrors(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
 	a, err := next(ctx, c)
-	if err != nil || a.ok() || a.fault == "ClientException" || a.fault == "ServerException" {
+	if err != nil || a.ok() {
 		return a, err
 	}
 
@@ -73,6 +78,12 @@ func batchErrors(ctx context.Context, p *Proxy, c *call, next handler) (*answer,
 	_ = json.Unmarshal(a.body, &fault) // a body that is no JSON has no message
 
 	message := fault.Message + fault.Upper
+	taken := strings.Contains(message, "already exists") && message != takenMessage
+	nameless := strings.Contains(message, "{0}")
+
+	if (a.fault == "ClientException" || a.fault == "ServerException") && !taken && !nameless {
+		return a, nil
+	}
 
 	p.touch(c, "correction/batch-errors")
 
@@ -80,8 +91,12 @@ func batchErrors(ctx context.Context, p *Proxy, c *call, next handler) (*answer,
 		return c.refuse(http.StatusInternalServerError, "ServerException", message), nil
 	}
 
-	if strings.Contains(message, "already exists") {
-		message = "Object already exists"
+	if taken {
+		return c.refuse(http.StatusBadRequest, "ClientException", takenMessage), nil
+	}
+
+	if nameless {
+		return c.refuse(http.StatusBadRequest, "ClientException", strings.ReplaceAll(message, "{0}", c.text("computeEnvironment"))), nil
 	}
 
 	return c.refuse(http.StatusBadRequest, "ClientException", "Error executing request, Exception : "+message), nil
@@ -116,11 +131,22 @@ func batchDefaults(ctx context.Context, p *Proxy, c *call, next handler) (*answe
 	input := maps.Clone(c.input)
 	changed := false
 
+	var shown []string
+
 	if c.text("state") == "" {
 		input["state"], changed = "ENABLED", true
 	}
 
-	if resources := c.object("computeResources"); resources != nil {
+	// AWS has newer groups of types than moto knows; the answers show what was asked for.
+	if types := texts(c.object("computeResources")["instanceTypes"]); slices.ContainsFunc(types, isDefaultType) {
+		resources := maps.Clone(c.object("computeResources"))
+		resources["instanceTypes"] = []any{"optimal"}
+		input["computeResources"], changed = resources, true
+
+		shown = types
+	}
+
+	if resources, _ := input["computeResources"].(map[string]any); resources != nil {
 		kind, _ := resources["type"].(string)
 		if resources["minvCpus"] == nil && !strings.Contains(kind, "FARGATE") {
 			resources = maps.Clone(resources)
@@ -136,7 +162,23 @@ func batchDefaults(ctx context.Context, p *Proxy, c *call, next handler) (*answe
 	p.touch(c, "correction/batch-defaults")
 	c.setJSON(input)
 
-	return next(ctx, c)
+	a, err := next(ctx, c)
+	if err == nil && a.ok() && shown != nil {
+		c.world.with(func() { c.world.instanceTypes(c.region+" "+c.text("computeEnvironmentName"), shown) })
+	}
+
+	return a, err
+}
+
+func isDefaultType(s string) bool { return strings.HasPrefix(s, "default_") }
+
+// instanceTypes notes the types to be shown for an environment. The caller has the world.
+func (w *world) instanceTypes(key string, types []string) {
+	if w.compute[key] == nil {
+		w.compute[key] = map[string]any{}
+	}
+
+	w.compute[key]["computeResources"] = map[string]any{"instanceTypes": types}
 }
 
 func rememberCompute(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
@@ -273,7 +315,14 @@ func batchShape(ctx context.Context, _ *Proxy, c *call, next handler) (*answer, 
 		return true
 	})
 	editItems(a, "jobQueues", func(item map[string]any) bool {
-		item["statusReason"] = "JobQueue Healthy"
+		item["statusReason"], item["jobQueueType"] = "JobQueue Healthy", "ECS"
+
+		for _, o := range listOf(item["computeEnvironmentOrder"]) {
+			order, _ := o.(map[string]any)
+			if name, _ := order["computeEnvironment"].(string); name != "" && !strings.HasPrefix(name, "arn:") {
+				order["computeEnvironment"] = fmt.Sprintf("arn:aws:batch:%s:%s:compute-environment/%s", c.region, c.account, name)
+			}
+		}
 
 		return true
 	})

@@ -49,7 +49,76 @@ func ec2Corrections() []entry {
 			service: "ec2", actions: []string{"DeleteVpcEndpoints"},
 			apply: missingEndpoints,
 		},
+		{
+			name:    "correction/endpoint-type",
+			source:  "EC2 API reference, CreateVpcEndpoint, VpcEndpointType: the default is Gateway. moto knows no default and cannot delete such an endpoint.",
+			service: "ec2", actions: []string{"CreateVpcEndpoint"},
+			apply: endpointType,
+		},
+		{
+			name: "correction/missing-templates",
+			source: "EC2 user guide, Error codes for the Amazon EC2 API: InvalidLaunchTemplateId.NotFound and InvalidLaunchTemplateName.NotFoundException. " +
+				"moto finds nothing without complaint, and calls a name it does not know a missing parameter.",
+			service: "ec2", actions: []string{"DescribeLaunchTemplates", "DeleteLaunchTemplate"},
+			apply: missingTemplates,
+		},
 	}
+}
+
+func endpointType(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	if c.text("VpcEndpointType") != "" {
+		return next(ctx, c)
+	}
+
+	form, err := url.ParseQuery(string(c.body))
+	if err != nil {
+		return next(ctx, c)
+	}
+
+	p.touch(c, "correction/endpoint-type")
+	form.Set("VpcEndpointType", "Gateway")
+	c.body = []byte(form.Encode())
+
+	return next(ctx, c)
+}
+
+func missingTemplates(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+
+	const name = "correction/missing-templates"
+
+	if c.action == "DescribeLaunchTemplates" {
+		ids := c.texts("LaunchTemplateIds")
+		if root, err := awsmodel.ParseXML(a.body); !a.ok() || len(ids) == 0 || err != nil || root.Child("launchTemplates", "item") != nil {
+			return a, nil
+		}
+
+		p.touch(c, name)
+
+		return c.refuse(http.StatusBadRequest, "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID "+ids[0]+", does not exist."), nil
+	}
+
+	if a.fault != "MissingParameter" && a.fault != "InvalidLaunchTemplateName.NotFoundException" {
+		return a, nil
+	}
+
+	if id := c.text("LaunchTemplateId"); id != "" {
+		p.touch(c, name)
+
+		return c.refuse(http.StatusBadRequest, "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID "+id+", does not exist."), nil
+	}
+
+	if c.text("LaunchTemplateName") == "" {
+		return a, nil
+	}
+
+	p.touch(c, name)
+
+	return c.refuse(http.StatusBadRequest, "InvalidLaunchTemplateName.NotFoundException",
+		"At least one of the launch templates specified in the request does not exist."), nil
 }
 
 func hideDeletedEndpoints(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {

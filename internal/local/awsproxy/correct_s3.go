@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/awsmodel"
 )
@@ -12,9 +13,26 @@ import (
 func s3Corrections() []entry {
 	return []entry{
 		{
-			name:    "correction/bucket-tags",
-			source:  "S3 API reference, CreateBucketConfiguration, Tags: the bucket is made with them. moto ignores them.",
-			service: "s3", actions: []string{"CreateBucket"}, apply: bucketTags,
+			name: "correction/bucket-owner",
+			source: "S3 user guide, Verifying bucket ownership: a call for a bucket of another account than ExpectedBucketOwner, or than the caller's, is answered " +
+				"403. moto lets every account at every bucket.",
+			service: "s3", apply: bucketOwner,
+		},
+		{
+			name: "correction/bucket-defaults",
+			source: "S3 user guide: since 2023 new buckets block public access, have their ACLs off and are encrypted with SSE-S3; S3 API reference, " +
+				"CreateBucketConfiguration, Tags: the bucket is made with them. moto does none of this.",
+			service: "s3", actions: []string{"CreateBucket"}, apply: bucketDefaults,
+		},
+		{
+			name:    "correction/bucket-encryption",
+			source:  "S3 API reference, GetBucketEncryption: a bucket has at least SSE-S3. moto finds no configuration.",
+			service: "s3", actions: []string{"GetBucketEncryption"}, apply: bucketEncryption,
+		},
+		{
+			name:    "correction/quiet-delete",
+			source:  "S3 API reference, DeleteObjects: in quiet mode only errors are listed. moto lists what it deleted all the same.",
+			service: "s3", actions: []string{"DeleteObjects"}, apply: quietDelete,
 		},
 		{
 			name: "correction/bucket-policy",
@@ -26,35 +44,119 @@ func s3Corrections() []entry {
 	}
 }
 
-func bucketTags(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
-	a, err := next(ctx, c)
+// bucketOwner knows the owners of buckets that were made through this endpoint.
+func bucketOwner(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	bucket := c.text("Bucket")
+	owner := p.worlds.ownerOf(bucket)
+	expected := c.text("ExpectedBucketOwner")
 
-	tags := listOf(c.object("CreateBucketConfiguration")["Tags"])
-	if err != nil || !a.ok() || len(tags) == 0 {
+	if c.action != "CreateBucket" && owner != "" && (owner != c.account || (expected != "" && expected != owner)) {
+		p.touch(c, "correction/bucket-owner")
+
+		code := "AccessDenied"
+		if c.method == http.MethodHead {
+			code = "Forbidden"
+		}
+
+		return c.refuse(http.StatusForbidden, code, "Access Denied"), nil
+	}
+
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
 		return a, err
 	}
 
-	p.touch(c, "correction/bucket-tags")
-
-	set := &awsmodel.Element{Name: "TagSet"}
-
-	for _, t := range tags {
-		tag, _ := t.(map[string]any)
-		key, _ := tag["Key"].(string)
-		value, _ := tag["Value"].(string)
-		set.Children = append(set.Children, &awsmodel.Element{Name: "Tag", Children: []*awsmodel.Element{{Name: "Key", Text: key}, {Name: "Value", Text: value}}})
+	switch c.action {
+	case "CreateBucket":
+		p.worlds.own(bucket, c.account)
+	case "DeleteBucket":
+		p.worlds.own(bucket, "")
 	}
 
-	body := (&awsmodel.Element{Name: "Tagging", Children: []*awsmodel.Element{set}}).Bytes()
+	return a, nil
+}
 
-	put, err := p.ask(ctx, c, "s3", http.MethodPut, "/"+url.PathEscape(c.text("Bucket"))+"?tagging", "application/xml", body)
+// bucketDefaults gives a new bucket what moto leaves out. A create in us-east-1 of a bucket that one has already changes nothing.
+func bucketDefaults(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	bucket := c.text("Bucket")
+	isNew := p.worlds.ownerOf(bucket) == ""
+
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() || !isNew {
+		return a, err
+	}
+
+	p.touch(c, "correction/bucket-defaults")
+
+	puts := map[string]*awsmodel.Element{"publicAccessBlock": element("PublicAccessBlockConfiguration",
+		leaf("BlockPublicAcls", "true"), leaf("IgnorePublicAcls", "true"), leaf("BlockPublicPolicy", "true"), leaf("RestrictPublicBuckets", "true"))}
+
+	if c.text("ObjectOwnership") == "" {
+		puts["ownershipControls"] = element("OwnershipControls", element("Rule", leaf("ObjectOwnership", "BucketOwnerEnforced")))
+	}
+
+	if tags := listOf(c.object("CreateBucketConfiguration")["Tags"]); len(tags) > 0 {
+		set := element("TagSet")
+
+		for _, t := range tags {
+			tag, _ := t.(map[string]any)
+			key, _ := tag["Key"].(string)
+			value, _ := tag["Value"].(string)
+			set.Children = append(set.Children, element("Tag", leaf("Key", key), leaf("Value", value)))
+		}
+
+		puts["tagging"] = element("Tagging", set)
+	}
+
+	for config, body := range puts {
+		put, err := p.ask(ctx, c, "s3", http.MethodPut, "/"+url.PathEscape(bucket)+"?"+config, "application/xml", body.Bytes())
+		if err != nil {
+			return nil, err
+		}
+
+		if !put.ok() {
+			return put, nil
+		}
+	}
+
+	return a, nil
+}
+
+func element(name string, children ...*awsmodel.Element) *awsmodel.Element {
+	return &awsmodel.Element{Name: name, Children: children}
+}
+
+func leaf(name, text string) *awsmodel.Element { return &awsmodel.Element{Name: name, Text: text} }
+
+func bucketEncryption(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || a.fault != "ServerSideEncryptionConfigurationNotFoundError" {
+		return a, err
+	}
+
+	p.touch(c, "correction/bucket-encryption")
+
+	root := element("ServerSideEncryptionConfiguration", element("Rule",
+		element("ApplyServerSideEncryptionByDefault", leaf("SSEAlgorithm", "AES256")), leaf("BucketKeyEnabled", "false")))
+
+	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/xml"}}, body: root.Bytes()}, nil
+}
+
+func quietDelete(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() || c.object("Delete")["Quiet"] != true {
+		return a, err
+	}
+
+	root, err := awsmodel.ParseXML(a.body)
 	if err != nil {
-		return nil, err
+		return a, nil
 	}
 
-	if !put.ok() {
-		return put, nil
-	}
+	p.touch(c, "correction/quiet-delete")
+
+	root.Children = slices.DeleteFunc(root.Children, func(e *awsmodel.Element) bool { return e.Name == "Deleted" })
+	a.setBody(root.Bytes())
 
 	return a, nil
 }

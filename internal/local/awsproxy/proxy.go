@@ -417,6 +417,10 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	if r.URL.Path == "/moto-api/reset" && a.ok() {
+		p.worlds.reset()
+	}
+
 	write(w, a)
 }
 

@@ -49,6 +49,13 @@ func TestMoto(t *testing.T) {
 			test(t, b)
 		})
 	}
+
+	for name, test := range correctionTests() {
+		t.Run("Correction/"+name, func(t *testing.T) {
+			t.Parallel()
+			test(t, b.world())
+		})
+	}
 }
 
 func testJournal(t *testing.T, b *bench) {

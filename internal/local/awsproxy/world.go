@@ -8,6 +8,42 @@ import (
 type worlds struct {
 	mu       sync.Mutex
 	accounts map[string]*world
+	// owners are the accounts of buckets, whose names all accounts share.
+	owners map[string]string
+}
+
+// reset forgets everything, as moto has.
+func (w *worlds) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.accounts, w.owners = nil, nil
+}
+
+// ownerOf gives the account that made a bucket through this endpoint, empty where none did.
+func (w *worlds) ownerOf(bucket string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return w.owners[bucket]
+}
+
+// own notes the owner of a bucket; an empty account says that the bucket is gone.
+func (w *worlds) own(bucket, account string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if w.owners == nil {
+		w.owners = map[string]string{}
+	}
+
+	if account == "" {
+		delete(w.owners, bucket)
+
+		return
+	}
+
+	w.owners[bucket] = account
 }
 
 func (w *worlds) of(account string) *world {
