@@ -69,7 +69,8 @@ func stranger(t *testing.T, b *kindtest.Bench) {
 
 func TestConformance(t *testing.T) {
 	kindtest.Suite(t, kindtest.Subject{
-		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d }, Foreign: stranger,
+		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d },
+		Tolerated: map[string]string{"AttachInternetGateway": "Resource.AlreadyAssociated"}, Foreign: stranger,
 		Drifts: map[string]kindtest.Drift{
 			"Detached": {Property: "vpcId", Change: detach},
 			"AttachedElsewhere": {Property: "vpcId", Beyond: true, Change: func(t *testing.T, b *kindtest.Bench) {

@@ -33,6 +33,8 @@ type Subject struct {
 	// Late makes whatever the world makes from now on invisible to reading calls for that long; nil where the service is consistent. The suite then loses
 	// answers while nothing can be seen yet.
 	Late func(b *Bench, d time.Duration)
+	// Tolerated names refusals, by operation, that only mean that a reading call lags behind: the create must look again and not fail.
+	Tolerated map[string]string
 	// Stays: the object is never removed (shared things); the cases that remove are left out.
 	Stays bool
 }
@@ -56,6 +58,7 @@ func Suite(t *testing.T, s Subject) {
 	t.Run("Delete", s.remove)
 	t.Run("Lost", s.lost)
 	t.Run("Late", s.late)
+	t.Run("Tolerated", s.tolerated)
 	t.Run("Throttled", s.throttled)
 	t.Run("RemoveFromEveryStage", s.stages)
 	t.Run("RemoveInterrupted", s.removeInterrupted)
@@ -115,6 +118,11 @@ func (s Subject) remove(t *testing.T) {
 	b.Ensure(t)
 	b.Remove(t)
 	s.wantCount(t, b, 0)
+
+	// A rollback right after a create would otherwise wait out the minute.
+	if b.Unsure() {
+		t.Error("a removal that AWS accepted leaves the create in doubt: Call.Removed was not called")
+	}
 
 	if obs := b.Observe(t); obs.State != kind.Absent {
 		t.Errorf("state after the removal: got %q, want %q", obs.State, kind.Absent)
@@ -191,6 +199,32 @@ func (s Subject) late(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+func (s Subject) tolerated(t *testing.T) {
+	for op, code := range s.Tolerated {
+		t.Run(op+"_"+code, func(t *testing.T) {
+			b := s.Build(t)
+			refused := false
+			once := RefuseOnce(op, code)
+			b.World.Fault = func(ctx context.Context, c awsfake.Call) awsfake.Fault {
+				f := once(ctx, c)
+				refused = refused || f.Before != nil
+
+				return f
+			}
+
+			r := b.Ensure(t)
+
+			if !refused {
+				t.Errorf("a create makes no call of %s", op)
+			}
+
+			b.World.Fault = nil
+			s.wantCount(t, b, 1)
+			s.wantFresh(t, b, r)
+		})
 	}
 }
 

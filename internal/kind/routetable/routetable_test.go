@@ -91,6 +91,7 @@ func count(t *testing.T, b *kindtest.Bench) int {
 func TestConformance(t *testing.T) {
 	kindtest.Suite(t, kindtest.Subject{
 		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d },
+		Tolerated: map[string]string{"CreateRouteTable": "InvalidVpcID.NotFound", "CreateRoute": "RouteAlreadyExists"},
 		Foreign: func(t *testing.T, b *kindtest.Bench) {
 			t.Helper()
 

@@ -100,6 +100,7 @@ func association(t *testing.T, b *kindtest.Bench) *string {
 func TestConformance(t *testing.T) {
 	kindtest.Suite(t, kindtest.Subject{
 		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d },
+		Tolerated: map[string]string{"CreateSubnet": "InvalidVpcID.NotFound", "ModifySubnetAttribute": "InvalidSubnetID.NotFound", "AssociateRouteTable": "Resource.AlreadyAssociated"},
 		Foreign: func(t *testing.T, b *kindtest.Bench) {
 			t.Helper()
 			create(t, b.World, b.Others["vpc"].ID, "10.20.192.0/18")

@@ -37,6 +37,7 @@ func count(t *testing.T, b *kindtest.Bench) int {
 func TestConformance(t *testing.T) {
 	kindtest.Suite(t, kindtest.Subject{
 		Build: build, Count: count, Late: func(b *kindtest.Bench, d time.Duration) { b.World.EC2.Lag = d },
+		Tolerated: map[string]string{"ModifyVpcAttribute": "InvalidVpcID.NotFound", "DescribeVpcAttribute": "InvalidVpcID.NotFound"},
 		Foreign: func(t *testing.T, b *kindtest.Bench) {
 			t.Helper()
 			create(t, b, "10.20.0.0/16")
