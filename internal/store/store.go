@@ -100,7 +100,8 @@ type Store interface {
 	// Load reads header, current operation and resources of one deployment, consistently enough that a Commit or Save built on it fails if anything
 	// that it writes has changed.
 	Load(ctx context.Context, key deploy.Key) (*Record, error)
-	// Commit writes a change atomically and raises the versions of its items in place. ErrStale if any item is not at its version.
+	// Commit writes a change atomically; operations are written together with their header. A repetition of a commit whose answer was lost is safe, but may
+	// be answered ErrStale: load again to learn what is there. It raises the versions of its items in place. ErrStale if any item is not at its version.
 	Commit(ctx context.Context, key deploy.Key, change *Change) error
 	// Save writes one resource if it is still at its version, and raises it in place. ErrStale otherwise.
 	Save(ctx context.Context, key deploy.Key, r *deploy.Resource) error

@@ -113,7 +113,7 @@ func (c *Conductor) planEnsure(record *store.Record, change *store.Change) error
 		if r.Operation != record.Operation.ID {
 			// Left over from an earlier life of the name (a kept bucket): this operation has not asked AWS for it yet.
 			r.Ensure, r.Remove = &deploy.Step{State: deploy.StepPending}, nil
-			r.Origin, r.MadeBy, r.Intent = "", "", time.Time{}
+			r.MadeBy, r.Intent = "", time.Time{}
 		}
 
 		change.Resources = append(change.Resources, r)
@@ -122,18 +122,13 @@ func (c *Conductor) planEnsure(record *store.Record, change *store.Change) error
 	return nil
 }
 
-// planRemoval gives every resource that is ours and that AWS was ever asked for a step; what never came to be is dropped.
+// planRemoval gives every resource that is ours and that AWS was ever asked for a step. What never came to be stays without one until Close: dropping it
+// now would let the operation's version fall.
 func (c *Conductor) planRemoval(record *store.Record, change *store.Change) {
 	for _, r := range record.Resources {
-		if r.Intent.IsZero() && !r.Kept {
-			change.Drop = append(change.Drop, r)
-
-			continue
-		}
-
 		if r.Operation != record.Operation.ID {
 			r.Ensure, r.Remove = nil, nil
-			if r.Origin == deploy.Made || r.Origin == deploy.Reused {
+			if (r.Origin == deploy.Made || r.Origin == deploy.Reused) && (r.Kept || !r.Intent.IsZero()) {
 				r.Remove = &deploy.Step{State: deploy.StepPending}
 			}
 		}

@@ -250,13 +250,13 @@ func (w *Worker) look(ctx context.Context, k kind.Kind, c *kind.Call, action dep
 			return result, err
 		}
 
-		progressed = progressed || result.Progressed
-		result.Progressed = progressed
-
 		pause := interval
 		if result.Progressed {
 			until, pause = latest, 0
 		}
+
+		progressed = progressed || result.Progressed
+		result.Progressed = progressed
 
 		if next := w.Clock.Now().Add(pause); next.After(until) || next.After(latest) || ctx.Err() != nil {
 			return result, err

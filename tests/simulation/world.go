@@ -85,6 +85,9 @@ func NewWorld(seed uint64) (*World, error) {
 		executions: map[string]bool{}, cancels: map[string]context.CancelFunc{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
 	}
 
+	// What was made shows late, as on AWS.
+	w.AWS.EC2.Lag, w.AWS.S3.Lag, w.AWS.IAM.Lag, w.AWS.IAM.IDLag = 3*time.Second, 2*time.Second, 4*time.Second, 2*time.Second
+
 	kinds := Kinds(w.AWS)
 
 	graphs, err := workflow.NewGraphs(kinds)
