@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -97,8 +98,16 @@ func (w *World) batchRoles(in input) ([]Request, error) {
 		resources = in.sub("computeResources")
 	)
 
-	if in.text("serviceRole") != "" || resources.text("spotIamFleetRole") != "" {
-		return nil, fmt.Errorf("a service role or a fleet role of our own is not known here")
+	if resources.text("spotIamFleetRole") != "" {
+		return nil, errors.New("a fleet role is not known here")
+	}
+
+	if arn := in.text("serviceRole"); arn != "" {
+		if !strings.HasPrefix(arn, "arn:") {
+			return nil, fmt.Errorf("the service role %s is no ARN", arn)
+		}
+
+		list = append(list, Request{Action: "iam:PassRole", Resource: arn, Context: Context{"iam:PassedToService": {"batch.amazonaws.com"}}})
 	}
 
 	if arn := resources.text("instanceRole"); arn != "" {
