@@ -269,6 +269,10 @@ func tokenCorrections() []entry {
 	return table
 }
 
+func tokenKey(c *call, token string) string {
+	return c.service + " " + c.action + " " + c.region + " " + token
+}
+
 // once lets a call with a token through the first time and gives its answer again afterwards.
 func (p *Proxy) once(ctx context.Context, c *call, next handler, t tokened, name string) (*answer, error) {
 	token := c.text(t.member)
@@ -276,7 +280,7 @@ func (p *Proxy) once(ctx context.Context, c *call, next handler, t tokened, name
 		return next(ctx, c)
 	}
 
-	key := t.service + " " + t.action + " " + c.region + " " + token
+	key := tokenKey(c, token)
 	params := maps.Clone(c.input)
 	delete(params, t.member)
 	mine := &replay{sum: sha256.Sum256(mustJSON(params)), at: time.Now(), done: make(chan struct{})}

@@ -19,11 +19,12 @@ type held struct {
 	state string
 	polls int
 	cause string // what touched the call, for the journal
+	// stuck is what never ends by itself.
+	stuck  bool
+	reason string
 
 	ghostJSON map[string]any
 	ghostXML  *awsmodel.Element
-	// then is done when the last look is over.
-	then func()
 }
 
 // heldKind is a kind of thing that AWS has states between for.
@@ -118,10 +119,6 @@ func holdable() string {
 
 // hold lets a call through and then keeps what it made, changed or deleted in its state between.
 func (p *Proxy) hold(ctx context.Context, c *call, next handler, polls int, cause string) (*answer, error) {
-	return p.holdThen(ctx, c, next, polls, cause, nil)
-}
-
-func (p *Proxy) holdThen(ctx context.Context, c *call, next handler, polls int, cause string, then func()) (*answer, error) {
 	kind := kindHeldBy(c.service, c.action)
 	deletes := strings.HasPrefix(c.action, "Delete")
 
@@ -157,7 +154,7 @@ func (p *Proxy) holdThen(ctx context.Context, c *call, next handler, polls int, 
 
 	c.world.with(func() {
 		for _, h := range things {
-			h.kind, h.state, h.polls, h.cause, h.then = kind, state, polls, cause, then
+			h.kind, h.state, h.polls, h.cause = kind, state, polls, cause
 			// What happens last is what is shown.
 			c.world.held = slices.DeleteFunc(c.world.held, func(o *held) bool { return o.kind.describe == kind.describe && o.id == h.id })
 			c.world.held = append(c.world.held, h)
@@ -263,19 +260,16 @@ func (p *Proxy) look(c *call, a *answer, h *held) bool {
 		return false
 	}
 
-	over := false
-
 	c.world.with(func() {
+		if h.stuck {
+			return
+		}
+
 		h.polls--
 		if h.polls <= 0 {
-			over = true
 			c.world.held = slices.DeleteFunc(c.world.held, func(o *held) bool { return o == h })
 		}
 	})
-
-	if over && h.then != nil {
-		h.then()
-	}
 
 	return true
 }
@@ -294,7 +288,7 @@ func lookJSON(c *call, a *answer, h *held) bool {
 		if object[h.kind.id] == h.id {
 			found = true
 			object[h.kind.state] = h.state
-			object["statusReason"] = ""
+			object["statusReason"] = h.reason
 		}
 	}
 
@@ -309,7 +303,7 @@ func lookJSON(c *call, a *answer, h *held) bool {
 				ghost[key] = v
 			}
 
-			ghost[h.kind.state], ghost["statusReason"] = h.state, ""
+			ghost[h.kind.state], ghost["statusReason"] = h.state, h.reason
 			out[h.kind.set] = append(items, ghost)
 		}
 	}
@@ -458,4 +452,19 @@ func tagsOf(e *awsmodel.Element) []*awsmodel.Element {
 	}
 
 	return nil
+}
+
+// heldAs gives what is held of a kind under a name or id, or nil.
+func (w *world) heldAs(describe, id string) *held {
+	var found *held
+
+	w.with(func() {
+		for _, h := range w.held {
+			if h.kind.describe == describe && h.id == id {
+				found = h
+			}
+		}
+	})
+
+	return found
 }

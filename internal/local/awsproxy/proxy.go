@@ -48,7 +48,7 @@ type Proxy struct {
 	catalog  *awsmodel.Catalog
 	kill     func(string)
 	log      *slog.Logger
-	strict   bool
+	now      func() time.Time
 
 	journal journal
 	rules   ruleBook
@@ -82,7 +82,7 @@ func New(o Options) (*Proxy, error) {
 	}
 
 	p := &Proxy{
-		upstream: o.Upstream, catalog: catalog, kill: kill, log: log, strict: o.Strict,
+		upstream: o.Upstream, catalog: catalog, kill: kill, log: log, now: time.Now,
 		client: &http.Client{
 			Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -219,8 +219,14 @@ type line struct {
 
 func (p *Proxy) lines(table []entry) []line {
 	out := []line{}
+	seen := map[string]bool{}
+
 	for _, e := range table {
-		out = append(out, line{e.name, e.source, p.tally.of(e.name)})
+		if !seen[e.name] { // a rule that concerns two services has two entries
+			out = append(out, line{e.name, e.source, p.tally.of(e.name)})
+		}
+
+		seen[e.name] = true
 	}
 
 	return out

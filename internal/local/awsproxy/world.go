@@ -2,6 +2,7 @@ package awsproxy
 
 import (
 	"sync"
+	"time"
 )
 
 // worlds holds what the tables remember, one world for each account.
@@ -57,7 +58,7 @@ func (w *worlds) of(account string) *world {
 	if w.accounts[account] == nil {
 		w.accounts[account] = &world{
 			paths: map[string]string{}, tokens: map[string]*replay{}, policies: map[string]string{}, compute: map[string]map[string]any{},
-			facts: map[string]any{},
+			counts: map[string]int{}, born: map[string]time.Time{}, invalid: map[string]string{},
 		}
 	}
 
@@ -77,8 +78,12 @@ type world struct {
 	compute map[string]map[string]any
 	// held are things that are shown in a state between.
 	held []*held
-	// facts are what single strict rules remember, each under keys of its own.
-	facts map[string]any
+	// counts are how often strict rules still take effect, each under keys of its own. A key that was never set counts from the rule's own number.
+	counts map[string]int
+	// born are the times at which roles and profiles were made or changed, by noun and name.
+	born map[string]time.Time
+	// invalid are the reasons of compute environments that are INVALID, by Region and name.
+	invalid map[string]string
 }
 
 // path gives the path of a role or profile: the one it was created with, else "/". A path that is given is remembered.
@@ -103,4 +108,36 @@ func (w *world) with(f func()) {
 	defer w.mu.Unlock()
 
 	f()
+}
+
+// set lets a strict rule take effect n times under the key.
+func (w *world) set(key string, n int) { w.with(func() { w.counts[key] = n }) }
+
+// spend says whether a rule still takes effect under the key, and counts it. What was never set takes effect never.
+func (w *world) spend(key string) bool {
+	spent := false
+
+	w.with(func() {
+		if w.counts[key] > 0 {
+			w.counts[key]--
+
+			spent = true
+		}
+	})
+
+	return spent
+}
+
+// first says whether the key comes up for the first time.
+func (w *world) first(key string) bool {
+	first := false
+
+	w.with(func() {
+		if _, seen := w.counts[key]; !seen {
+			w.counts[key] = 0
+			first = true
+		}
+	})
+
+	return first
 }
