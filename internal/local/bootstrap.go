@@ -81,7 +81,7 @@ func (s *Stack) bootstrap(ctx context.Context, w *World) error {
 		if err != nil {
 			return fmt.Errorf("read the definition of %s: %w", m.Name, err)
 		}
-		definition, err := prepareDefinition(text, m.Substitutions)
+		definition, err := prepareDefinition(text, m.Substitutions, s.opts.WaitFactor)
 		if err != nil {
 			return fmt.Errorf("prepare the definition of %s: %w", m.Name, err)
 		}
@@ -134,9 +134,9 @@ func keySchema(keys []samtemplate.KeyElement) []dynamotypes.KeySchemaElement {
 
 var substitution = regexp.MustCompile(`\$\{([A-Za-z0-9_.]+)\}`)
 
-// prepareDefinition fills in the template's substitutions and shortens the waits. Timeouts and
-// MaxAttempts stay: they are limits, not waits.
-func prepareDefinition(text []byte, values map[string]string) ([]byte, error) {
+// prepareDefinition fills in the template's substitutions and shortens the waits by factor. Timeouts
+// and MaxAttempts stay: they are limits, not waits.
+func prepareDefinition(text []byte, values map[string]string, factor float64) ([]byte, error) {
 	var missing error
 	text = substitution.ReplaceAllFunc(text, func(m []byte) []byte {
 		value, ok := values[string(m[2:len(m)-1])]
@@ -154,26 +154,26 @@ func prepareDefinition(text []byte, values map[string]string) ([]byte, error) {
 	if err := dec.Decode(&definition); err != nil {
 		return nil, err
 	}
-	shorten(definition)
+	shorten(definition, factor)
 	return json.Marshal(definition)
 }
 
-func shorten(v any) {
+func shorten(v any, factor float64) {
 	switch v := v.(type) {
 	case []any:
 		for _, x := range v {
-			shorten(x)
+			shorten(x, factor)
 		}
 	case map[string]any:
 		for name, x := range v {
 			seconds, ok := x.(json.Number)
 			isWait := name == "IntervalSeconds" || name == "MaxDelaySeconds" || name == "Seconds" && v["Type"] == "Wait"
 			if !ok || !isWait {
-				shorten(x)
+				shorten(x, factor)
 				continue
 			}
 			if f, err := seconds.Float64(); err == nil && f > 0 {
-				v[name] = max(1, int(math.Round(f*waitFactor)))
+				v[name] = max(1, int(math.Round(f*factor)))
 			}
 		}
 	}

@@ -46,8 +46,7 @@ const (
 	stackName = "metaflow-deployer"
 	// secret is the secret of every access key here.
 	secret = "local"
-	// waitFactor shortens the waits of a state machine. What it makes shorter than a second stays
-	// one second, because moto takes whole seconds only.
+	// waitFactor is the default of Options.WaitFactor.
 	waitFactor = 0.1
 )
 
@@ -69,6 +68,9 @@ type Options struct {
 	// Intercept, if set, stands in front of the AWS endpoint and may answer calls in moto's place.
 	Intercept func(http.Handler) http.Handler
 	Logger    *slog.Logger
+	// WaitFactor shortens the waits of a state machine. What it makes shorter than a second stays one
+	// second, because moto takes whole seconds only. Default: 0.1.
+	WaitFactor float64
 }
 
 // Stack is a running copy of the product.
@@ -113,6 +115,9 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 	opts.Functions = orDefault(opts.Functions, filepath.Join(opts.Root, ".local", "functions"))
 	opts.Venv = orDefault(opts.Venv, filepath.Join(opts.Root, ".local", "venv"))
 	opts.State = orDefault(opts.State, filepath.Join(opts.Root, ".local"))
+	if opts.WaitFactor == 0 {
+		opts.WaitFactor = waitFactor
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -319,14 +319,14 @@ func TestPrepareDefinition(t *testing.T) {
 	want := `{"StartAt":"A","States":{` +
 		`"A":{"Next":"B","Resource":"arn:f","Retry":[{"ErrorEquals":["X"],"IntervalSeconds":2,"MaxAttempts":30,"MaxDelaySeconds":60}],"TimeoutSeconds":60,"Type":"Task"},` +
 		`"B":{"Next":"C","Seconds":9,"Type":"Wait"},"C":{"Next":"D","Seconds":1,"Type":"Wait"},"D":{"End":true,"Result":{"Seconds":90},"Type":"Pass"}}}`
-	got, err := prepareDefinition([]byte(in), map[string]string{"F": "arn:f"})
+	got, err := prepareDefinition([]byte(in), map[string]string{"F": "arn:f"}, 0.1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if _, err := prepareDefinition([]byte(in), nil); err == nil || !strings.Contains(err.Error(), "${F}") {
+	if _, err := prepareDefinition([]byte(in), nil, 0.1); err == nil || !strings.Contains(err.Error(), "${F}") {
 		t.Errorf("a substitution that the template lacks: %v", err)
 	}
 }
