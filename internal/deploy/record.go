@@ -106,6 +106,8 @@ type Step struct {
 	ProgressTime time.Time `json:"progressTime,omitzero"`
 	EndTime      time.Time `json:"endTime,omitzero"`
 	Error        *Error    `json:"error,omitempty"`
+	// LeftBehind: an admin decided to go on without this removal. The thing stays in AWS with its tags.
+	LeftBehind bool `json:"leftBehind,omitempty"`
 }
 
 // Data says what a delete does with a bucket that we made.

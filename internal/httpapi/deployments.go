@@ -132,7 +132,7 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 		return nil, s.fail(ctx, fmt.Errorf("decode a body that fits the schema: %w", err))
 	}
 
-	claim, err := claim(req, in.Key)
+	claim, err := claim(req, "POST /v1/deployments", in.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 }
 
 // claim is the request's idempotency key with a fingerprint of what it asks for, nil without a key. Order of members and white space do not count.
-func claim(req *request, key string) (*store.Claim, error) {
+func claim(req *request, what, key string) (*store.Claim, error) {
 	if key == "" {
 		return nil, nil //nolint:nilnil // no key is no claim, and no error
 	}
@@ -167,17 +167,20 @@ func claim(req *request, key string) (*store.Claim, error) {
 			at(idempotencyKey).remedy("Use a UUID.")
 	}
 
-	doc, err := strict(req.body)
-	if err != nil {
-		return nil, err
+	var canonical []byte
+
+	if len(req.body) > 0 {
+		doc, err := strict(req.body)
+		if err != nil {
+			return nil, err
+		}
+
+		if canonical, err = json.Marshal(doc); err != nil {
+			return nil, fmt.Errorf("write a canonical body: %w", err)
+		}
 	}
 
-	canonical, err := json.Marshal(doc)
-	if err != nil {
-		return nil, fmt.Errorf("write a canonical body: %w", err)
-	}
-
-	sum := sha256.Sum256(slices.Concat([]byte("POST /v1/deployments\n"), canonical))
+	sum := sha256.Sum256(slices.Concat([]byte(what+"\n"), canonical))
 
 	return &store.Claim{Tenant: req.principal.Tenant, Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }

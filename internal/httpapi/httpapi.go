@@ -27,6 +27,9 @@ import (
 type Control interface {
 	Create(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (workflow.Admitted, error)
 	Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (workflow.Admitted, error)
+	Cancel(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
+	Resume(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
+	Skip(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 }
 
 // Records is what the API reads; every store.Store is one.
@@ -77,6 +80,7 @@ func New(o Options) http.Handler {
 	s.api = humachi.New(s.mux, s.config())
 	s.deployments()
 	s.operations()
+	s.steering()
 	s.kinds()
 	s.open()
 	s.finishDocument()

@@ -482,8 +482,10 @@ func (s *schemas) template(path string) string {
 		want, have := strings.Split(template, "/"), strings.Split(path, "/")
 		fits := len(want) == len(have)
 
-		for i := range want {
-			fits = fits && (want[i] == have[i] || strings.HasPrefix(want[i], "{") && have[i] != "")
+		for i := range min(len(want), len(have)) {
+			_, wantVerb, _ := strings.Cut(want[i], ":")
+			_, haveVerb, _ := strings.Cut(have[i], ":")
+			fits = fits && (want[i] == have[i] || strings.HasPrefix(want[i], "{") && have[i] != "" && wantVerb == haveVerb)
 		}
 
 		if fits {

@@ -61,6 +61,10 @@ func (c *Conductor) Begin(ctx context.Context, in Input) (Plan, error) {
 
 	switch {
 	case op.State == deploy.RollingBack:
+		for i := range record.Resources {
+			settle(&record.Resources[i], in.Operation, c.Clock.Now())
+		}
+
 		change.Resources = record.Resources
 	case op.Kind == deploy.Delete:
 		c.planRemoval(record, change)
@@ -217,7 +221,8 @@ func (c *Conductor) Settle(ctx context.Context, in Input) (Plan, error) {
 	}
 
 	for i := range record.Resources {
-		c.settle(&record.Resources[i], in, now)
+		settle(&record.Resources[i], in.Operation, now)
+		record.Resources[i].Epoch = in.Epoch + 1
 	}
 
 	op.State, op.TurnedAt = deploy.RollingBack, in.Epoch
@@ -237,8 +242,8 @@ func (c *Conductor) Settle(ctx context.Context, in Input) (Plan, error) {
 	return c.Graphs.plan(TurnRemove, deploy.Remove, header.Epoch, record.Resources), nil
 }
 
-// settle closes the resource's creation and opens its removal if this operation's intent stands there.
-func (c *Conductor) settle(r *deploy.Resource, in Input, now time.Time) {
+// settle closes the resource's creation and opens its removal if this operation's intent stands there. It may be repeated.
+func settle(r *deploy.Resource, operation string, now time.Time) {
 	if s := r.Ensure; s != nil && !s.State.Done() {
 		s.State, s.EndTime = deploy.StepSkipped, now
 
@@ -251,11 +256,10 @@ func (c *Conductor) settle(r *deploy.Resource, in Input, now time.Time) {
 		}
 	}
 
-	if r.MadeBy == in.Operation && !r.Intent.IsZero() && (r.Origin == deploy.Made || r.Origin == deploy.Reused) && r.Remove == nil {
+	if r.MadeBy == operation && !r.Intent.IsZero() && (r.Origin == deploy.Made || r.Origin == deploy.Reused) && r.Remove == nil {
 		r.Remove = &deploy.Step{State: deploy.StepPending}
 	}
 
-	r.Epoch = in.Epoch + 1
 	stamp(r, now)
 }
 
@@ -301,7 +305,7 @@ func (c *Conductor) Close(ctx context.Context, in Input) error {
 			}
 		}
 
-		if s := r.Remove; s != nil && s.State != deploy.StepGone && s.State != deploy.StepKept {
+		if s := r.Remove; s != nil && s.State != deploy.StepGone && s.State != deploy.StepKept && !s.LeftBehind {
 			residue = true
 		}
 	}
@@ -340,7 +344,7 @@ func Finish(g *Graphs, record *store.Record, now time.Time) *store.Change {
 	op.Steps = g.Steps(*op, record.Resources)
 	op.State = state
 
-	op.EndTime, op.FrozenVersion = now, record.Version()+1
+	op.EndTime, op.FrozenVersion = now, record.Version()+2 // header and operation are about to rise
 	header.Unfinished, header.CheckTime, header.UpdateTime = false, time.Time{}, now
 	header.Total, header.Ready = 0, 0
 
@@ -348,7 +352,9 @@ func Finish(g *Graphs, record *store.Record, now time.Time) *store.Change {
 
 	for _, r := range record.Resources {
 		if remains(&r, header.Phase) {
-			header.Total++
+			if r.Remove == nil || r.Remove.State != deploy.StepGone {
+				header.Total++
+			}
 
 			if r.Ensure != nil && r.Ensure.State == deploy.StepReady && r.Remove == nil {
 				header.Ready++
@@ -365,8 +371,8 @@ func Finish(g *Graphs, record *store.Record, now time.Time) *store.Change {
 
 // remains tells whether a resource outlives its operation in the record.
 func remains(r *deploy.Resource, phase deploy.Phase) bool {
-	if r.Kept {
-		return true
+	if r.Kept || phase == deploy.PhaseNeedsAttention {
+		return true // a resumed operation goes on with all of them
 	}
 
 	if phase.Vacant() || r.Intent.IsZero() {

@@ -69,20 +69,27 @@ type Admitted struct {
 // Create admits a new deployment. It answers *Exists, *Refused, store.ErrBusy, store.ErrMismatch, or an error of AWS or the store. Nothing is written
 // when it refuses. A repetition with the same claim gets the same answer.
 func (c *Control) Create(ctx context.Context, p deploy.Principal, req CreateRequest) (Admitted, error) {
-	if req.Claim != nil {
-		answer, err := c.Store.Claim(ctx, *req.Claim)
-		if err != nil {
-			return Admitted{}, err
-		}
+	return c.once(ctx, req.Claim, func() (Admitted, error) { return c.create(ctx, p, req) })
+}
 
-		if answer != nil {
-			return Admitted{Operation: answer.Snapshot, Version: answer.Version}, nil
-		}
+// once answers a repeated request as the first time, and gives the claim back when the request is refused.
+func (c *Control) once(ctx context.Context, claim *store.Claim, act func() (Admitted, error)) (Admitted, error) {
+	if claim == nil {
+		return act()
 	}
 
-	admitted, err := c.create(ctx, p, req)
-	if err != nil && req.Claim != nil && !ambiguous(err) {
-		if err := c.Store.Release(context.WithoutCancel(ctx), *req.Claim); err != nil {
+	answer, err := c.Store.Claim(ctx, *claim)
+	if err != nil {
+		return Admitted{}, err
+	}
+
+	if answer != nil {
+		return Admitted{Operation: answer.Snapshot, Version: answer.Version}, nil
+	}
+
+	admitted, err := act()
+	if err != nil && !ambiguous(err) {
+		if err := c.Store.Release(context.WithoutCancel(ctx), *claim); err != nil {
 			c.Log.WarnContext(ctx, "release an idempotency key", "error", err)
 		}
 	}
@@ -100,7 +107,11 @@ func ambiguous(err error) bool {
 		return false
 	}
 
-	return true
+	if e, ok := errors.AsType[*deploy.Error](err); ok {
+		return e.Class.Retryable()
+	}
+
+	return !errors.Is(err, store.ErrNotFound)
 }
 
 func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequest) (Admitted, error) {

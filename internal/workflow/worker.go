@@ -75,7 +75,7 @@ func (w *Worker) Run(ctx context.Context, in Input) error {
 		return nil // a kind of a wanted chain that this spec does without
 	}
 
-	if record.Deployment.Operation != in.Operation || r.Operation != in.Operation || r.Epoch != in.Epoch {
+	if h := record.Deployment; h.Operation != in.Operation || h.Epoch != in.Epoch || r.Operation != in.Operation || r.Epoch != in.Epoch {
 		return signal(Superseded, "operation "+in.Operation+" no longer works on "+string(in.Resource))
 	}
 
@@ -122,7 +122,7 @@ func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *dep
 		before := &record.Resources[i]
 
 		s := before.Step(action)
-		if s == nil || !comesBefore(before, r, about, action) {
+		if s == nil || s.LeftBehind || !comesBefore(before, r, about, action) {
 			continue
 		}
 

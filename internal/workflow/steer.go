@@ -1,0 +1,177 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+)
+
+// SteerRequest names an operation that somebody wants to cancel, resume, or go on with after leaving a resource behind.
+type SteerRequest struct {
+	Name      string
+	Operation string
+	// Resource is what a skip leaves behind.
+	Resource deploy.Ref
+	Claim    *store.Claim
+}
+
+// Cancel stops a create and rolls it back. One that rolls back already is the answer itself. Class conflict if there is nothing to cancel.
+func (c *Control) Cancel(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
+	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) {
+		op := &record.Operation
+
+		switch {
+		case op.State.Done():
+			return false, over(op)
+		case op.Kind == deploy.Delete:
+			return false, deploy.Errorf(deploy.Conflict, "not_cancellable", "A delete cannot be cancelled: some of it is gone already.").
+				WithRemedy("Let it end, then create the deployment again.")
+		case op.State == deploy.RollingBack:
+			return false, nil
+		}
+
+		op.State = deploy.RollingBack
+		op.Error = deploy.Errorf(deploy.Conflict, "cancelled", "%s cancelled the operation.", p.Actor).
+			WithRemedy("Create the deployment again if you still want it.")
+
+		return true, nil
+	})
+}
+
+// Resume goes on with an operation that ended in NEEDS_ATTENTION: what failed or was skipped is tried again. One that goes on already is the answer itself.
+func (c *Control) Resume(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
+	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) { return resume(record) })
+}
+
+// Skip leaves one resource of an operation that ended in NEEDS_ATTENTION behind in AWS, on purpose and recorded, and goes on with the rest.
+func (c *Control) Skip(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
+	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) {
+		r := record.Find(req.Resource)
+		if r == nil || r.Remove == nil || r.Remove.State == deploy.StepGone || r.Remove.State == deploy.StepKept {
+			return false, deploy.Errorf(deploy.Invalid, "nothing_to_skip", "There is no removal of %q that did not succeed.", req.Resource).
+				WithRemedy("Name a resource whose REMOVE step is FAILED or SKIPPED.").At("/resource")
+		}
+
+		if changed, err := resume(record); err != nil || !changed {
+			return changed, err
+		}
+
+		r.Remove.State, r.Remove.LeftBehind, r.Remove.EndTime = deploy.StepSkipped, true, c.Clock.Now()
+		r.Remove.Error = deploy.Errorf(deploy.Conflict, "left_behind", "%s left it behind in AWS.", p.Actor).Of(r.Ref).
+			WithRemedy("Remove it by hand when nothing needs it any more; it carries our tags.")
+
+		return true, nil
+	})
+}
+
+func over(op *deploy.Operation) error {
+	return deploy.Errorf(deploy.Conflict, "operation_done", "The operation has ended: %s.", op.State).WithRemedy("Look at the deployment for what is there now.")
+}
+
+// resume opens an operation again that ended in NEEDS_ATTENTION.
+func resume(record *store.Record) (bool, error) {
+	op := &record.Operation
+
+	if !op.State.Done() {
+		return false, nil
+	}
+
+	if op.State != deploy.NeedsAttention {
+		return false, over(op)
+	}
+
+	op.State, record.Deployment.Phase = deploy.RollingBack, deploy.PhaseCreating
+	if op.Kind == deploy.Delete {
+		op.State, record.Deployment.Phase, op.Error = deploy.Running, deploy.PhaseDeleting, nil
+	}
+
+	for i := range record.Resources {
+		s := record.Resources[i].Remove
+		if s != nil && !s.LeftBehind && (s.State == deploy.StepFailed || s.State == deploy.StepSkipped) {
+			// Its deadline begins anew with its next act.
+			*s = deploy.Step{State: deploy.StepPending, Attempts: s.Attempts}
+		}
+	}
+
+	return true, nil
+}
+
+// steer changes the current operation and starts the next execution of it under the next epoch, which fences off whoever still acts.
+func (c *Control) steer(ctx context.Context, p deploy.Principal, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
+	return c.once(ctx, req.Claim, func() (Admitted, error) {
+		for range 5 {
+			admitted, err := c.turn(ctx, p, req, turn)
+			if !errors.Is(err, store.ErrStale) {
+				return admitted, err
+			}
+		}
+
+		return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "The operation changes too quickly.").WithRemedy("Try again in a second.")
+	})
+}
+
+func (c *Control) turn(ctx context.Context, p deploy.Principal, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
+	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
+
+	record, err := c.Store.Load(ctx, key)
+	if err != nil {
+		return Admitted{}, fmt.Errorf("read deployment %s: %w", req.Name, err)
+	}
+
+	if record.Operation.ID != req.Operation {
+		op, err := c.Store.Operation(ctx, key, req.Operation)
+		if err != nil {
+			return Admitted{}, fmt.Errorf("read operation %s: %w", req.Operation, err)
+		}
+
+		return Admitted{}, over(&op)
+	}
+
+	changed, err := turn(record)
+	if err != nil {
+		return Admitted{}, err
+	}
+
+	header, op := &record.Deployment, &record.Operation
+
+	if !changed {
+		return c.seen(record), nil
+	}
+
+	now := c.Clock.Now()
+	header.Epoch++
+	header.Unfinished, header.CheckTime, header.UpdateTime = true, now.Add(started), now
+	op.EndTime, op.Steps, op.FrozenVersion = time.Time{}, nil, 0
+
+	change := &store.Change{Deployment: header, Operations: []deploy.Operation{*op}, Resources: record.Resources}
+
+	if req.Claim != nil {
+		shown := c.seen(record)
+		shown.Version += int64(2 + len(record.Resources))
+		change.Answer = &store.Answer{Claim: *req.Claim, Operation: op.ID, Name: req.Name, Snapshot: shown.Operation, Version: shown.Version}
+	}
+
+	if err := c.Store.Commit(ctx, key, change); err != nil {
+		return Admitted{}, fmt.Errorf("steer operation %s: %w", op.ID, err)
+	}
+
+	*op = change.Operations[0] // at its new version
+
+	if err := c.Starter.Start(ctx, execution(c.Place, *header)); err != nil {
+		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", err)
+	}
+
+	return c.seen(record), nil
+}
+
+// seen is the operation as it stands, with its steps.
+func (c *Control) seen(record *store.Record) Admitted {
+	op := record.Operation
+	op.Steps = c.Graphs.Steps(op, record.Resources)
+
+	return Admitted{Operation: op, Version: record.Version()}
+}
