@@ -246,7 +246,7 @@ func (w *World) execute(ctx context.Context, name string, e workflow.Execution) 
 		panic(err)
 	}
 
-	_, err = w.machine.Run(ctx, input, w.invoke, w.jitter, w.Trace)
+	_, err = w.machine.Run(ctx, input, w.Invoke, w.jitter, w.Trace)
 
 	if err != nil && os.Getenv("METAFLOW_DEPLOYER_LOG") != "" {
 		fmt.Fprintln(os.Stderr, "execution", name, err)
@@ -257,8 +257,8 @@ func (w *World) execute(ctx context.Context, name string, e workflow.Execution) 
 	w.mu.Unlock()
 }
 
-// invoke plays Lambda: one invocation in a goroutine of its own, its deadline in the context, a panic as a process that died.
-func (w *World) invoke(ctx context.Context, function string, payload json.RawMessage) (out json.RawMessage, err error) {
+// Invoke plays Lambda: one invocation in a goroutine of its own, its deadline in the context, a panic as a process that died.
+func (w *World) Invoke(ctx context.Context, function string, payload json.RawMessage) (out json.RawMessage, err error) {
 	var in workflow.Input
 	if err := json.Unmarshal(payload, &in); err != nil {
 		return nil, &asl.Error{Name: "States.Runtime", Cause: err.Error()}
