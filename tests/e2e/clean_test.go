@@ -109,6 +109,11 @@ func leaves(v any, at string, into map[string]any) {
 			leaves(x, fmt.Sprintf("%s/%d", at, i), into)
 		}
 	case string:
+		// Of what is written to the table only the item's place and version are the same in every world.
+		if strings.Contains(at, "/Item/") && !strings.HasSuffix(at, "/sk/S") && !strings.HasSuffix(at, "/version/N") {
+			return
+		}
+
 		if !differs.MatchString(v) {
 			into[at] = v
 		}
@@ -168,13 +173,7 @@ func (c clean) acts(t *testing.T, calls []awsproxy.Call, services ...string) []a
 		slices.Sort(a.refs)
 		a.refs = slices.Compact(a.refs)
 
-		kinds := map[string]bool{}
-		for _, ref := range a.refs {
-			kind, _, _ := strings.Cut(ref, "/")
-			kinds[kind] = true
-		}
-
-		if a.times > 1 && (len(kinds) != 1 || len(a.refs) != a.times) {
+		if a.times > 1 && (a.service != "ec2" || len(a.refs) < a.times) {
 			t.Fatalf("%s %v fits %d calls", a, a.match, a.times)
 		}
 
