@@ -28,5 +28,5 @@ func run() error {
 		return err
 	}
 
-	return os.WriteFile("statemachine/deployment.asl.json", asl, 0o644)
+	return os.WriteFile("statemachine/deployment.asl.json", asl, 0o644) //nolint:gosec // a file of the project, to be read by everybody
 }

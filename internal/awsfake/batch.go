@@ -68,7 +68,7 @@ func newBatch(w *World) *Batch {
 	return &Batch{w: w, environments: map[string]*environment{}, queues: map[string]*queue{}, jobs: map[string]*job{}}
 }
 
-// CreateComputeEnvironment: the name is unique until the environment before it is gone. API reference,
+// CreateComputeEnvironment makes one; the name is unique until the environment before it is gone. API reference,
 // CreateComputeEnvironment, for what each type requires.
 func (b *Batch) CreateComputeEnvironment(ctx context.Context, in *batch.CreateComputeEnvironmentInput, _ ...func(*batch.Options)) (*batch.CreateComputeEnvironmentOutput, error) {
 	return do(ctx, b.w, "batch", "CreateComputeEnvironment", in, func() (*batch.CreateComputeEnvironmentOutput, error) {
@@ -174,7 +174,7 @@ func (b *Batch) DescribeComputeEnvironments(ctx context.Context, in *batch.Descr
 	})
 }
 
-// UpdateComputeEnvironment: a scaling update is quick; an update of the infrastructure takes its time, and only environments with the service-linked role
+// UpdateComputeEnvironment changes one. A scaling update is quick; an update of the infrastructure takes its time, and only environments with the service-linked role
 // and a progressive strategy can have one. API reference, UpdateComputeEnvironment; Batch user guide, "Updating compute environments".
 func (b *Batch) UpdateComputeEnvironment(ctx context.Context, in *batch.UpdateComputeEnvironmentInput, _ ...func(*batch.Options)) (*batch.UpdateComputeEnvironmentOutput, error) {
 	return do(ctx, b.w, "batch", "UpdateComputeEnvironment", in, func() (*batch.UpdateComputeEnvironmentOutput, error) {

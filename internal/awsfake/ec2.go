@@ -33,6 +33,8 @@ type EC2 struct {
 	Lag time.Duration
 	// PageSize is how many things a page of a Describe call holds that takes a NextToken; zero is all of them.
 	PageSize int
+	// Unsuccessful, where set, is the code with which the next DeleteVpcEndpoints refuses one endpoint inside its 200.
+	Unsuccessful string
 	// Zones are the Availability Zones that DescribeAvailabilityZones lists; Offers says which instance types each has.
 	Zones  []types.AvailabilityZone
 	Offers map[string][]string

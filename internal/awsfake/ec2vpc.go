@@ -881,6 +881,15 @@ func (e *EC2) DeleteVpcEndpoints(ctx context.Context, in *ec2.DeleteVpcEndpoints
 				continue
 			}
 
+			if code := e.Unsuccessful; code != "" {
+				e.Unsuccessful = ""
+				out.Unsuccessful = append(out.Unsuccessful, types.UnsuccessfulItem{ResourceId: aws.String(id), Error: &types.UnsuccessfulItemError{
+					Code: aws.String(code), Message: aws.String("The VPC endpoint '" + id + "' was not deleted"),
+				}})
+
+				continue
+			}
+
 			e.disconnect(p, p.tables)
 			p.deleted = e.w.Now()
 		}

@@ -79,7 +79,7 @@ func (i *IAM) GetRole(ctx context.Context, in *iam.GetRoleInput, _ ...func(*iam.
 	})
 }
 
-// CreateRole: names are unique in the account without regard to case or path. API reference, CreateRole.
+// CreateRole makes one; names are unique in the account without regard to case or path. API reference, CreateRole.
 func (i *IAM) CreateRole(ctx context.Context, in *iam.CreateRoleInput, _ ...func(*iam.Options)) (*iam.CreateRoleOutput, error) {
 	return do(ctx, i.w, "iam", "CreateRole", in, func() (*iam.CreateRoleOutput, error) {
 		name := aws.ToString(in.RoleName)
@@ -310,6 +310,44 @@ func (i *IAM) DetachRolePolicy(ctx context.Context, in *iam.DetachRolePolicyInpu
 	})
 }
 
+// ListRoles lists the roles under a path, without tags and boundary. API reference, ListRoles.
+func (i *IAM) ListRoles(ctx context.Context, in *iam.ListRolesInput, _ ...func(*iam.Options)) (*iam.ListRolesOutput, error) {
+	return do(ctx, i.w, "iam", "ListRoles", in, func() (*iam.ListRolesOutput, error) {
+		var all []types.Role
+
+		for _, r := range sorted(i.roles) {
+			if strings.HasPrefix(r.path, aws.ToString(in.PathPrefix)) && !i.w.Now().Before(r.created.Add(i.Lag)) {
+				d := i.describeRole(r)
+				d.Tags, d.PermissionsBoundary = nil, nil
+				all = append(all, *d)
+			}
+		}
+
+		list, next := iamPage(all, in.Marker)
+
+		return &iam.ListRolesOutput{Roles: list, IsTruncated: next != nil, Marker: next}, nil
+	})
+}
+
+// ListInstanceProfiles lists the instance profiles under a path, without tags. API reference, ListInstanceProfiles.
+func (i *IAM) ListInstanceProfiles(ctx context.Context, in *iam.ListInstanceProfilesInput, _ ...func(*iam.Options)) (*iam.ListInstanceProfilesOutput, error) {
+	return do(ctx, i.w, "iam", "ListInstanceProfiles", in, func() (*iam.ListInstanceProfilesOutput, error) {
+		var all []types.InstanceProfile
+
+		for _, p := range sorted(i.profiles) {
+			if strings.HasPrefix(p.path, aws.ToString(in.PathPrefix)) && !i.w.Now().Before(p.created.Add(i.Lag)) {
+				d := i.describeProfile(p)
+				d.Tags = nil
+				all = append(all, *d)
+			}
+		}
+
+		list, next := iamPage(all, in.Marker)
+
+		return &iam.ListInstanceProfilesOutput{InstanceProfiles: list, IsTruncated: next != nil, Marker: next}, nil
+	})
+}
+
 // ListInstanceProfilesForRole leaves tags out. API reference, ListInstanceProfilesForRole.
 func (i *IAM) ListInstanceProfilesForRole(ctx context.Context, in *iam.ListInstanceProfilesForRoleInput, _ ...func(*iam.Options)) (*iam.ListInstanceProfilesForRoleOutput, error) {
 	return do(ctx, i.w, "iam", "ListInstanceProfilesForRole", in, func() (*iam.ListInstanceProfilesForRoleOutput, error) {
@@ -346,7 +384,7 @@ func (i *IAM) GetInstanceProfile(ctx context.Context, in *iam.GetInstanceProfile
 	})
 }
 
-// CreateInstanceProfile: names are unique in the account without regard to case or path. API reference, CreateInstanceProfile.
+// CreateInstanceProfile makes one; names are unique in the account without regard to case or path. API reference, CreateInstanceProfile.
 func (i *IAM) CreateInstanceProfile(ctx context.Context, in *iam.CreateInstanceProfileInput, _ ...func(*iam.Options)) (*iam.CreateInstanceProfileOutput, error) {
 	return do(ctx, i.w, "iam", "CreateInstanceProfile", in, func() (*iam.CreateInstanceProfileOutput, error) {
 		name := aws.ToString(in.InstanceProfileName)
@@ -386,7 +424,7 @@ func (i *IAM) UntagInstanceProfile(ctx context.Context, in *iam.UntagInstancePro
 	})
 }
 
-// AddRoleToInstanceProfile: one role fits. API reference, AddRoleToInstanceProfile.
+// AddRoleToInstanceProfile puts a role in; one role fits. API reference, AddRoleToInstanceProfile.
 func (i *IAM) AddRoleToInstanceProfile(ctx context.Context, in *iam.AddRoleToInstanceProfileInput, _ ...func(*iam.Options)) (*iam.AddRoleToInstanceProfileOutput, error) {
 	return changeProfile(ctx, i, "AddRoleToInstanceProfile", in, in.InstanceProfileName, func(p *profile) (*iam.AddRoleToInstanceProfileOutput, error) {
 		r := i.role(in.RoleName)

@@ -163,6 +163,31 @@ func (s *S3) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, _ ...fu
 	})
 }
 
+// ListBuckets lists the account's own, of one Region where asked for, and pages where MaxBuckets is set. API reference, ListBuckets.
+func (s *S3) ListBuckets(ctx context.Context, in *s3.ListBucketsInput, _ ...func(*s3.Options)) (*s3.ListBucketsOutput, error) {
+	return do(ctx, s.w, "s3", "ListBuckets", in, func() (*s3.ListBucketsOutput, error) {
+		out := &s3.ListBucketsOutput{}
+
+		for _, b := range sorted(s.buckets) {
+			region := aws.ToString(in.BucketRegion)
+			if b.account != s.w.Account || region != "" && region != b.region || b.name <= aws.ToString(in.ContinuationToken) {
+				continue
+			}
+
+			// Fewer than MaxBuckets may come at once.
+			if in.MaxBuckets != nil && len(out.Buckets) == 2 {
+				out.ContinuationToken = out.Buckets[1].Name
+
+				break
+			}
+
+			out.Buckets = append(out.Buckets, types.Bucket{Name: aws.String(b.name), BucketRegion: aws.String(b.region), CreationDate: aws.Time(b.created)})
+		}
+
+		return out, nil
+	})
+}
+
 // DeleteBucket refuses while there is any version or delete marker; unfinished uploads do not count. S3 user guide, "Deleting a general purpose bucket".
 func (s *S3) DeleteBucket(ctx context.Context, in *s3.DeleteBucketInput, _ ...func(*s3.Options)) (*s3.DeleteBucketOutput, error) {
 	return on(ctx, s, "DeleteBucket", in, in.Bucket, in.ExpectedBucketOwner, func(b *bucket) (*s3.DeleteBucketOutput, error) {

@@ -53,6 +53,8 @@ type About struct {
 	Needs []string
 	// RemoveAfter names further kinds that must be gone before this one is removed, beyond those that need it.
 	RemoveAfter []string
+	// HoldsData: people put things in. Only their owner's delete removes it, never the sweeper.
+	HoldsData bool
 	// Shared things belong to the account: they are never removed.
 	Shared bool
 	// Ensuring and Removing say how long the verbs usually take and how long they may take.
@@ -163,8 +165,10 @@ type Other struct {
 // Name is the AWS name of the resource: the owner's slug and a suffix.
 func (c *Call) Name(suffix string) string { return c.Owner.Slug() + "-" + suffix }
 
-// Tags are all tags of the resource; Identity only those that say whose it is.
-func (c *Call) Tags() map[string]string     { return c.Owner.TagsFor(c.Ref) }
+// Tags are all tags of the resource.
+func (c *Call) Tags() map[string]string { return c.Owner.TagsFor(c.Ref) }
+
+// Identity are only those tags that say whose it is.
 func (c *Call) Identity() map[string]string { return c.Owner.Identity(c.Ref) }
 
 // Owns tells whether a thing with these tags is this resource.

@@ -47,6 +47,7 @@ type api interface {
 	DeleteObjects(ctx context.Context, in *s3.DeleteObjectsInput, opts ...func(*s3.Options)) (*s3.DeleteObjectsOutput, error)
 	DeleteObject(ctx context.Context, in *s3.DeleteObjectInput, opts ...func(*s3.Options)) (*s3.DeleteObjectOutput, error)
 	ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUploadsInput, opts ...func(*s3.Options)) (*s3.ListMultipartUploadsOutput, error)
+	ListBuckets(ctx context.Context, in *s3.ListBucketsInput, opts ...func(*s3.Options)) (*s3.ListBucketsOutput, error)
 	AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options)) (*s3.AbortMultipartUploadOutput, error)
 }
 
@@ -62,7 +63,7 @@ const name = "bucket"
 // About implements kind.Kind.
 func (*Bucket) About() kind.About {
 	return kind.About{
-		Name: name, Family: "s3", Component: "storage", Settings: deploy.Storage{},
+		Name: name, Family: "s3", Component: "storage", Settings: deploy.Storage{}, HoldsData: true,
 		Doc: "The S3 bucket that Metaflow keeps its data in.",
 		// Jobs write to it until the last queue and instance are gone.
 		RemoveAfter: []string{"job-queue", "compute-environment"},

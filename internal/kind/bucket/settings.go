@@ -178,7 +178,7 @@ func (b *Bucket) lifecycle(ctx context.Context, c *kind.Call, bucket string) (*c
 	want := types.LifecycleRule{
 		ID: aws.String(ruleID), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Prefix: aws.String("")},
 		AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(uploadDays)},
-		NoncurrentVersionExpiration:    &types.NoncurrentVersionExpiration{NoncurrentDays: aws.Int32(int32(c.Spec.Storage.OldVersionsDays))},
+		NoncurrentVersionExpiration:    &types.NoncurrentVersionExpiration{NoncurrentDays: aws.Int32(int32(c.Spec.Storage.OldVersionsDays))}, //nolint:gosec // validated to be at most 3,650
 		Expiration:                     &types.LifecycleExpiration{ExpiredObjectDeleteMarker: aws.Bool(true)},
 	}
 
@@ -220,7 +220,7 @@ func spell(r types.LifecycleRule) string {
 		add("only some objects")
 	}
 
-	if p := aws.ToString(r.Prefix); p != "" {
+	if p := aws.ToString(r.Prefix); p != "" { //nolint:staticcheck // rules of old still carry it
 		add("only under %s", p)
 	}
 

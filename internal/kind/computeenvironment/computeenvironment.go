@@ -326,13 +326,13 @@ func (e *ComputeEnvironment) update(ctx context.Context, c *kind.Call, found *ty
 	)
 
 	for _, d := range differences {
-		switch {
-		case d.Property == propertyTags:
+		switch d.Property {
+		case propertyTags:
 			// The owner's further tags stay: TagResource adds and replaces only.
 			if _, err := e.batch.TagResource(ctx, &batch.TagResourceInput{ResourceArn: found.ComputeEnvironmentArn, Tags: c.Tags()}); err != nil {
 				return fmt.Errorf("tag compute environment %s: %w", environmentName(c), err)
 			}
-		case d.Property == propertyState:
+		case propertyState:
 			in.State, send = types.CEStateEnabled, true
 		default:
 			d.apply(&resources)

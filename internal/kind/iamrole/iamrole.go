@@ -24,6 +24,7 @@ import (
 // API is what roles call.
 type API interface {
 	GetRole(ctx context.Context, in *iam.GetRoleInput, opts ...func(*iam.Options)) (*iam.GetRoleOutput, error)
+	ListRoles(ctx context.Context, in *iam.ListRolesInput, opts ...func(*iam.Options)) (*iam.ListRolesOutput, error)
 	CreateRole(ctx context.Context, in *iam.CreateRoleInput, opts ...func(*iam.Options)) (*iam.CreateRoleOutput, error)
 	UpdateAssumeRolePolicy(ctx context.Context, in *iam.UpdateAssumeRolePolicyInput, opts ...func(*iam.Options)) (*iam.UpdateAssumeRolePolicyOutput, error)
 	PutRolePermissionsBoundary(ctx context.Context, in *iam.PutRolePermissionsBoundaryInput, opts ...func(*iam.Options)) (*iam.PutRolePermissionsBoundaryOutput, error)
@@ -379,7 +380,7 @@ func strip(ctx context.Context, api API, name string) error {
 func Existing(ctx context.Context, api API, c *kind.Call, service string) (kind.Observation, map[string]string, error) {
 	arn, err := awsarn.Parse(c.Existing)
 	if err != nil {
-		return kind.Observation{State: kind.Absent}, nil, nil
+		return kind.Observation{State: kind.Absent}, nil, nil //nolint:nilerr // what is no ARN names nothing
 	}
 
 	name := arn.Resource[strings.LastIndex(arn.Resource, "/")+1:]

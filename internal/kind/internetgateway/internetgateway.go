@@ -85,8 +85,8 @@ func (g *InternetGateway) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 
 	obs := observe(c, found)
 
-	for _, d := range obs.Differences {
-		if d.Have != none {
+	if len(obs.Differences) > 0 {
+		if d := obs.Differences[0]; d.Have != none {
 			return kind.Result{ID: id}, c.Immutable("internet gateway", id, d)
 		}
 

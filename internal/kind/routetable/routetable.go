@@ -89,10 +89,10 @@ func (r *RouteTable) Ensure(ctx context.Context, c *kind.Call) (kind.Result, err
 	obs := observe(c, found)
 
 	for _, d := range obs.Differences {
-		switch {
-		case d.Property == "vpcId":
+		switch d.Property {
+		case "vpcId":
 			return kind.Result{ID: id}, c.Immutable("route table", id, d)
-		case d.Property == "defaultRoute":
+		case "defaultRoute":
 			return kind.Result{ID: id, Waiting: "default route"}, r.route(ctx, c, id, d.Have != none)
 		}
 	}

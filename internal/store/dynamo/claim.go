@@ -57,7 +57,8 @@ func (s *Store) claim(c store.Claim, answer *store.Answer, mark string) (item, e
 func (s *Store) free() condition {
 	return condition{
 		aws.String("attribute_not_exists(pk) OR #until < :now"),
-		map[string]string{"#until": "until"}, item{":now": number(s.Now().UnixMilli())},
+		map[string]string{"#until": "until"},
+		item{":now": number(s.Now().UnixMilli())},
 	}
 }
 
@@ -65,7 +66,8 @@ func (s *Store) free() condition {
 func open(c store.Claim) condition {
 	return condition{
 		aws.String("#state = :open AND #fingerprint = :fingerprint"),
-		map[string]string{"#state": "state", "#fingerprint": "fingerprint"}, item{":open": text("OPEN"), ":fingerprint": text(c.Fingerprint)},
+		map[string]string{"#state": "state", "#fingerprint": "fingerprint"},
+		item{":open": text("OPEN"), ":fingerprint": text(c.Fingerprint)},
 	}
 }
 

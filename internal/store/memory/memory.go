@@ -3,9 +3,9 @@ package memory
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -22,12 +22,14 @@ type Fault struct {
 	After        func()
 }
 
-// Store implements store.Store. The zero value is not usable; New makes one. Now and Fault are to be set before the first call.
+// Store implements store.Store. The zero value is not usable; New makes one. Now, Fault and Moved are to be set before the first call.
 type Store struct {
 	// Now is the clock of claims.
 	Now func() time.Time
 	// Fault, where set, is asked before each call with the name of the method. It runs without the store's lock.
 	Fault func(ctx context.Context, method string, key deploy.Key) Fault
+	// Moved, where set, is told each time that a header's phase changes, with the lock held. Phases begin empty.
+	Moved func(key deploy.Key, from, to deploy.Phase)
 
 	mu      sync.Mutex
 	records map[deploy.Key]*record
@@ -147,6 +149,10 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 	s.records[key] = r
 
 	if change.Deployment != nil {
+		if to := change.Deployment.Phase; s.Moved != nil && to != r.header.Phase {
+			s.Moved(key, r.header.Phase, to)
+		}
+
 		r.header = *clone(change.Deployment)
 		r.header.Version++
 	}
@@ -400,17 +406,86 @@ func (c claimed) open(by store.Claim) bool { return c.claim == by && c.answer ==
 
 func (s *Store) lapsed(c claimed) bool { return s.Now().After(c.until) }
 
-// clone copies a noun as a table would: through its text.
+// clone copies a noun as a table would: nothing of it is shared, an empty list or map is none, and an error loses its cause. It works by reflection because
+// the detour through JSON took two thirds of the time of a simulated world.
 func clone[T any](v *T) *T {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("write a noun: %v", err)) // nouns are plain data
-	}
-
-	var c T
-	if err := json.Unmarshal(b, &c); err != nil {
-		panic(fmt.Sprintf("read a noun: %v", err))
-	}
+	c := *v
+	detach(reflect.ValueOf(&c).Elem())
 
 	return &c
+}
+
+// detach gives a value copies of everything that it points to.
+func detach(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+
+		var fresh reflect.Value
+
+		if e, ok := v.Interface().(*deploy.Error); ok {
+			fresh = reflect.ValueOf(&deploy.Error{
+				Class: e.Class, Code: e.Code, Message: e.Message, Remedy: e.Remedy, Pointer: e.Pointer, Resource: e.Resource, AWSCode: e.AWSCode,
+				RequestID: e.RequestID,
+			})
+		} else {
+			fresh = reflect.New(v.Type().Elem())
+			fresh.Elem().Set(v.Elem())
+			detach(fresh.Elem())
+		}
+
+		v.Set(fresh)
+	case reflect.Slice:
+		if v.Len() == 0 {
+			v.SetZero()
+
+			return
+		}
+
+		fresh := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(fresh, v)
+
+		for i := 0; i < fresh.Len() && !flat(fresh.Type().Elem()); i++ {
+			detach(fresh.Index(i))
+		}
+
+		v.Set(fresh)
+	case reflect.Map:
+		if v.Len() == 0 {
+			v.SetZero()
+
+			return
+		}
+
+		fresh := reflect.MakeMapWithSize(v.Type(), v.Len())
+
+		for pairs := v.MapRange(); pairs.Next(); {
+			member := reflect.New(v.Type().Elem()).Elem()
+			member.Set(pairs.Value())
+			detach(member)
+			fresh.SetMapIndex(pairs.Key(), member)
+		}
+
+		v.Set(fresh)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() && !flat(f.Type()) {
+				detach(f)
+			}
+		}
+	default:
+	}
+}
+
+// flat tells whether values of a type share nothing when they are copied.
+func flat(t reflect.Type) bool {
+	k := t.Kind()
+
+	return k != reflect.Pointer && k != reflect.Slice && k != reflect.Map && k != reflect.Struct || t == reflect.TypeFor[time.Time]()
 }
