@@ -51,6 +51,10 @@ build: $(FUNCTIONS:%=build/%/bootstrap) ## Build the functions for AWS (arm64)
 bench: local-stack $(VENV)/.test ## Print the measurements, each as a ratio against a baseline of the same run
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
 
+.PHONY: ministack
+ministack: .local/ministack/.installed ## Deploy the template on MiniStack and ask the API that comes out of it
+	METAFLOW_DEPLOYER_MINISTACK=$(CURDIR)/.local/ministack go test -count 1 -timeout 15m -run TestTheTemplateDeploys -v ./tests/template
+
 .PHONY: local-stack
 local-stack: .local/bin/local $(FUNCTIONS:%=.local/functions/%/bootstrap) $(VENV)/.moto
 
@@ -93,6 +97,11 @@ $(VENV)/.moto: tests/requirements-run.txt | $(VENV)/bin/python
 
 $(VENV)/.test: tests/requirements-test.txt $(VENV)/.moto
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.local/ministack/.installed: tests/requirements-ministack.txt
+	python3 -m venv .local/ministack
+	.local/ministack/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 .local/node/.asl-validator: tests/package.json
