@@ -2,6 +2,7 @@ package metaflow_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -78,15 +79,15 @@ func (p *product) judgeJobs(t *testing.T, jobs []metaflow.Job) {
 
 		made[c.Service+"."+c.Action]++
 
-		request, err := asked(c)
+		requests, err := asked(c)
 		if err != nil {
 			t.Error(err)
-
-			continue
 		}
 
-		if decision, err := role.decide(request); err != nil || decision != policy.Allowed {
-			t.Errorf("%s on %s is %s, %v", request.Action, request.Resource, decision, err)
+		for _, request := range requests {
+			if decision, err := role.decide(request); err != nil || decision != policy.Allowed {
+				t.Errorf("%s on %s is %s, %v", request.Action, request.Resource, decision, err)
+			}
 		}
 	}
 
@@ -99,23 +100,29 @@ func (p *product) judgeJobs(t *testing.T, jobs []metaflow.Job) {
 
 // asked is what S3 asks of the caller's policies. Jobs call nothing else.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html.
-func asked(c awsproxy.Call) (policy.Request, error) {
-	action := map[string]string{
-		"HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "ListObjectsV2": "s3:ListBucket",
-	}[c.Action]
+func asked(c awsproxy.Call) ([]policy.Request, error) {
+	action := map[string]string{"HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject", "ListObjectsV2": "s3:ListBucket"}[c.Action]
 	if c.Service != "s3" || action == "" {
-		return policy.Request{}, fmt.Errorf("a job called %s.%s on %s, which is not known to be needed", c.Service, c.Action, c.Target)
+		return nil, fmt.Errorf("a job called %s.%s on %s, which is not known to be needed", c.Service, c.Action, c.Target)
 	}
 
 	bucket, _ := c.Input["Bucket"].(string)
-	r := policy.Request{Action: action, Resource: "arn:aws:s3:::" + bucket, Context: policy.Context{"aws:SecureTransport": {"true"}, "aws:ResourceAccount": {local.Account}}}
+	key, _ := c.Input["Key"].(string)
+	arn := "arn:aws:s3:::" + bucket
+	context := policy.Context{"aws:ResourceAccount": {local.Account}}
+	list := policy.Request{Action: "s3:ListBucket", Resource: arn, Context: context}
 
-	if action != "s3:ListBucket" {
-		key, _ := c.Input["Key"].(string)
-		r.Resource += "/" + key
+	if action == "s3:ListBucket" {
+		return []policy.Request{list}, nil
 	}
 
-	return r, nil
+	requests := []policy.Request{{Action: action, Resource: arn + "/" + key, Context: context}}
+	// S3 tells that a key is missing only to who may list; to others it says 403, with which Metaflow stops. API reference, HeadObject, "Permissions".
+	if c.Status == http.StatusNotFound {
+		requests = append(requests, list)
+	}
+
+	return requests, nil
 }
 
 // role is what a role may do.

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -304,9 +305,7 @@ type result struct {
 func (s *scientist) run(t *testing.T, config map[string]string) []metaflow.Job {
 	t.Helper()
 
-	before := len(s.p.runner.Jobs())
 	s.python(t, "everything.py", "--no-pylint", "run", "--with", "batch", "--run-id-file", "run-id")
-	jobs := s.p.runner.Jobs()[before:]
 
 	id, err := os.ReadFile(filepath.Join(s.dir, "run-id"))
 	if err != nil {
@@ -314,6 +313,12 @@ func (s *scientist) run(t *testing.T, config map[string]string) []metaflow.Job {
 	}
 
 	run := "EverythingFlow/" + strings.TrimSpace(string(id))
+	inRun := "-" + strings.ReplaceAll(run, "/", "-") + "-"
+	jobs := slices.DeleteFunc(s.p.runner.Jobs(), func(j metaflow.Job) bool { return !strings.Contains(j.Name, inRun) })
+
+	if len(jobs) == 0 {
+		t.Fatalf("run %s submitted no job", run)
+	}
 
 	var got result
 	if text := s.python(t, "result.py", run); json.Unmarshal(text, &got) != nil {
@@ -397,168 +402,205 @@ func underPrefixes(t *testing.T, config map[string]string, bucket string, keys [
 func TestFlow(t *testing.T) {
 	p := start(t)
 
-	t.Run("MadeEnvironment", func(t *testing.T) { madeEnvironment(t, p) })
-	t.Run("ExistingResources", func(t *testing.T) { existingResources(t, p) })
+	t.Run("MadeEnvironment", madeEnvironment(p))
+	t.Run("ExistingResources", existingResources(p))
 }
 
 // madeEnvironment: everything is made by the product, and Metaflow is configured by config.json.
-func madeEnvironment(t *testing.T, p *product) {
-	p.create(t, "made", map[string]any{})
-	text, config := p.configuration(t, "made")
+func madeEnvironment(p *product) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Parallel() // Metaflow spends half of its time waiting
 
-	s := p.scientist(t, 1)
-	s.write(t, "metaflow/config.json", text)
-	s.env = append(s.env, "AWS_DEFAULT_REGION="+local.Region) // Metaflow has no key for it
+		p.create(t, "made", map[string]any{})
+		text, config := p.configuration(t, "made")
 
-	jobs := s.run(t, config)
-	bucket, _, _ := strings.Cut(strings.TrimPrefix(config["METAFLOW_DATASTORE_SYSROOT_S3"], "s3://"), "/")
-	underPrefixes(t, config, bucket, p.keys(t, bucket))
-	p.judgeUser(t, s)
-	p.judgeJobs(t, jobs)
+		s := p.scientist(t, 1)
+		s.write(t, "metaflow/config.json", text)
+		s.env = append(s.env, "AWS_DEFAULT_REGION="+local.Region) // Metaflow has no key for it
 
-	t.Run("BatchRetriesAndTerminates", func(t *testing.T) { plainJobs(t, p, config) })
+		jobs := s.run(t, config)
+		bucket, _, _ := strings.Cut(strings.TrimPrefix(config["METAFLOW_DATASTORE_SYSROOT_S3"], "s3://"), "/")
+		underPrefixes(t, config, bucket, p.keys(t, bucket))
+		p.judgeUser(t, s)
+		p.judgeJobs(t, jobs)
 
-	p.finish(t, p.call(t, http.MethodDelete, "/v1/deployments/made?data=purge", nil, 202))
+		t.Run("BatchRetriesAndTerminates", plainJobs(p, config))
 
-	_, err := p.s3().HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: &bucket})
-	if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != "NotFound" {
-		t.Errorf("after the purge, the bucket answers %v", err)
+		p.finish(t, p.call(t, http.MethodDelete, "/v1/deployments/made?data=purge", nil, 202))
+
+		_, err := p.s3().HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: &bucket})
+		if api, ok := errors.AsType[smithy.APIError](err); !ok || api.ErrorCode() != "NotFound" {
+			t.Errorf("after the purge, the bucket answers %v", err)
+		}
 	}
 }
 
 // plainJobs shows that the queue and the role take jobs that are not Metaflow's, and that the runner keeps Batch's rules.
-func plainJobs(t *testing.T, p *product, config map[string]string) {
-	api := batch.NewFromConfig(p.aws())
-	queue, role := config["METAFLOW_BATCH_JOB_QUEUE"], config["METAFLOW_ECS_S3_ACCESS_IAM_ROLE"]
+func plainJobs(p *product, config map[string]string) func(*testing.T) {
+	return func(t *testing.T) {
+		api := batch.NewFromConfig(p.aws())
+		queue, role := config["METAFLOW_BATCH_JOB_QUEUE"], config["METAFLOW_ECS_S3_ACCESS_IAM_ROLE"]
 
-	definition, err := api.RegisterJobDefinition(t.Context(), &batch.RegisterJobDefinitionInput{
-		JobDefinitionName: aws.String("plain"), Type: batchtypes.JobDefinitionTypeContainer,
-		ContainerProperties: &batchtypes.ContainerProperties{
-			Image: aws.String("none"), JobRoleArn: &role, Command: []string{"false"},
-			ResourceRequirements: []batchtypes.ResourceRequirement{
-				{Type: batchtypes.ResourceTypeVcpu, Value: aws.String("1")}, {Type: batchtypes.ResourceTypeMemory, Value: aws.String("128")},
+		definition, err := api.RegisterJobDefinition(t.Context(), &batch.RegisterJobDefinitionInput{
+			JobDefinitionName: aws.String("plain"), Type: batchtypes.JobDefinitionTypeContainer,
+			ContainerProperties: &batchtypes.ContainerProperties{
+				Image: aws.String("none"), JobRoleArn: &role, Command: []string{"false"},
+				ResourceRequirements: []batchtypes.ResourceRequirement{
+					{Type: batchtypes.ResourceTypeVcpu, Value: aws.String("1")}, {Type: batchtypes.ResourceTypeMemory, Value: aws.String("128")},
+				},
 			},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	submit := func(name string, attempts int32, command ...string) string {
-		t.Helper()
-
-		in := &batch.SubmitJobInput{JobName: &name, JobQueue: &queue, JobDefinition: definition.JobDefinitionArn, RetryStrategy: &batchtypes.RetryStrategy{Attempts: &attempts}}
-		if len(command) > 0 {
-			in.ContainerOverrides = &batchtypes.ContainerOverrides{Command: command}
-		}
-
-		out, err := api.SubmitJob(t.Context(), in)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 
-		return aws.ToString(out.JobId)
-	}
+		submit := func(name string, attempts int32, command ...string) string {
+			t.Helper()
 
-	reached := func(id string, states ...batchtypes.JobStatus) batchtypes.JobDetail {
-		t.Helper()
+			in := &batch.SubmitJobInput{JobName: &name, JobQueue: &queue, JobDefinition: definition.JobDefinitionArn, RetryStrategy: &batchtypes.RetryStrategy{Attempts: &attempts}}
+			if len(command) > 0 {
+				in.ContainerOverrides = &batchtypes.ContainerOverrides{Command: command}
+			}
 
-		for {
-			out, err := api.DescribeJobs(t.Context(), &batch.DescribeJobsInput{Jobs: []string{id}})
+			out, err := api.SubmitJob(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
 			}
 
-			if slices.Contains(states, out.Jobs[0].Status) {
-				return out.Jobs[0]
-			}
+			return aws.ToString(out.JobId)
+		}
 
+		reached := func(id string, states ...batchtypes.JobStatus) batchtypes.JobDetail {
+			t.Helper()
+
+			for {
+				out, err := api.DescribeJobs(t.Context(), &batch.DescribeJobsInput{Jobs: []string{id}})
+				if err != nil {
+					t.Fatal(err)
+				}
+
+				if slices.Contains(states, out.Jobs[0].Status) {
+					return out.Jobs[0]
+				}
+
+				time.Sleep(20 * time.Millisecond) // bounded by the test's own deadline
+			}
+		}
+
+		ended := []batchtypes.JobStatus{batchtypes.JobStatusSucceeded, batchtypes.JobStatusFailed}
+
+		if got := reached(submit("second", 2, "bash", "-c", `test "$AWS_BATCH_JOB_ATTEMPT" = 2`), ended...); got.Status != batchtypes.JobStatusSucceeded || len(got.Attempts) != 2 {
+			t.Errorf("what succeeds at its second attempt: %s after %d attempts", got.Status, len(got.Attempts))
+		}
+
+		if got := reached(submit("never", 1), ended...); got.Status != batchtypes.JobStatusFailed || aws.ToInt32(got.Container.ExitCode) != 1 || len(got.Attempts) != 1 {
+			t.Errorf("what fails: %s, exit code %v, %d attempts", got.Status, got.Container.ExitCode, len(got.Attempts))
+		}
+
+		id := submit("endless", 3, "bash", "-c", "echo $$; sleep 1000")
+		reached(id, batchtypes.JobStatusRunning)
+
+		spoken := func(j metaflow.Job) bool {
+			text, err := os.ReadFile(j.Logs[0])
+
+			return err == nil && len(text) > 0
+		}
+		for !slices.ContainsFunc(p.runner.Jobs(), func(j metaflow.Job) bool { return j.ID == id && spoken(j) }) {
 			time.Sleep(20 * time.Millisecond) // bounded by the test's own deadline
 		}
-	}
 
-	ended := []batchtypes.JobStatus{batchtypes.JobStatusSucceeded, batchtypes.JobStatusFailed}
+		listed, err := api.ListJobs(t.Context(), &batch.ListJobsInput{JobQueue: &queue})
+		if err != nil || len(listed.JobSummaryList) != 1 || aws.ToString(listed.JobSummaryList[0].JobId) != id {
+			t.Errorf("the running jobs: %+v, %v", listed, err)
+		}
 
-	if got := reached(submit("second", 2, "bash", "-c", `test "$AWS_BATCH_JOB_ATTEMPT" = 2`), ended...); got.Status != batchtypes.JobStatusSucceeded || len(got.Attempts) != 2 {
-		t.Errorf("what succeeds at its second attempt: %s after %d attempts", got.Status, len(got.Attempts))
-	}
+		if _, err := api.TerminateJob(t.Context(), &batch.TerminateJobInput{JobId: &id, Reason: aws.String("enough")}); err != nil {
+			t.Fatal(err)
+		}
 
-	if got := reached(submit("never", 1), ended...); got.Status != batchtypes.JobStatusFailed || aws.ToInt32(got.Container.ExitCode) != 1 || len(got.Attempts) != 1 {
-		t.Errorf("what fails: %s, exit code %v, %d attempts", got.Status, got.Container.ExitCode, len(got.Attempts))
-	}
+		if got := reached(id, ended...); got.Status != batchtypes.JobStatusFailed || aws.ToString(got.StatusReason) != "enough" || len(got.Attempts) != 1 {
+			t.Errorf("what was terminated: %s, %s, %d attempts", got.Status, aws.ToString(got.StatusReason), len(got.Attempts))
+		}
 
-	id := submit("endless", 3, "bash", "-c", "echo $$; sleep 1000")
-	reached(id, batchtypes.JobStatusRunning)
+		for _, j := range p.runner.Jobs() {
+			if j.ID != id {
+				continue
+			}
 
-	listed, err := api.ListJobs(t.Context(), &batch.ListJobsInput{JobQueue: &queue})
-	if err != nil || len(listed.JobSummaryList) != 1 || aws.ToString(listed.JobSummaryList[0].JobId) != id {
-		t.Errorf("the running jobs: %+v, %v", listed, err)
-	}
+			text, err := os.ReadFile(j.Logs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
 
-	if _, err := api.TerminateJob(t.Context(), &batch.TerminateJobInput{JobId: &id, Reason: aws.String("enough")}); err != nil {
-		t.Fatal(err)
-	}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
 
-	if got := reached(id, ended...); got.Status != batchtypes.JobStatusFailed || aws.ToString(got.StatusReason) != "enough" || len(got.Attempts) != 1 {
-		t.Errorf("what was terminated: %s, %s, %d attempts", got.Status, aws.ToString(got.StatusReason), len(got.Attempts))
+			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+				t.Errorf("the process of what was terminated: %v", err)
+			}
+		}
 	}
 }
 
 // existingResources: bucket, network, job role and queue are the owner's, and Metaflow is configured by shell exports.
-func existingResources(t *testing.T, p *product) {
-	mine := bring(t, p)
-	p.create(t, "brought", map[string]any{
-		"storage": map[string]any{"existing": map[string]any{"bucket": mine.bucket, "prefix": "team/one"}},
-		"network": map[string]any{"existing": map[string]any{"vpcId": mine.vpc, "subnetIds": mine.subnets, "securityGroupIds": []string{mine.group}}},
-		"access":  map[string]any{"existing": map[string]any{"jobRoleArn": mine.role}},
-		"compute": map[string]any{
-			// An environment and a queue of the product's in the network that was brought, beside the queue that was brought.
-			"environments": []any{map[string]any{"name": "own"}},
-			"queues":       []any{map[string]any{"name": "mine", "existing": map[string]any{"arn": mine.queue}}, map[string]any{"name": "own", "environments": []string{"own"}}},
-			"defaultQueue": "mine",
-		},
-	})
+func existingResources(p *product) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Parallel() // Metaflow spends half of its time waiting
 
-	after := mine.look(t)
-	if diff := cmp.Diff(mine.before, after); diff != "" {
-		t.Errorf("the create changed what was brought (-before +after):\n%s", diff)
-	}
+		mine := bring(t, p)
+		p.create(t, "brought", map[string]any{
+			"storage": map[string]any{"existing": map[string]any{"bucket": mine.bucket, "prefix": "team/one"}},
+			"network": map[string]any{"existing": map[string]any{"vpcId": mine.vpc, "subnetIds": mine.subnets, "securityGroupIds": []string{mine.group}}},
+			"access":  map[string]any{"existing": map[string]any{"jobRoleArn": mine.role}},
+			"compute": map[string]any{
+				// An environment and a queue of the product's in the network that was brought, beside the queue that was brought.
+				"environments": []any{map[string]any{"name": "own"}},
+				"queues":       []any{map[string]any{"name": "mine", "existing": map[string]any{"arn": mine.queue}}, map[string]any{"name": "own", "environments": []string{"own"}}},
+				"defaultQueue": "mine",
+			},
+		})
 
-	_, config := p.configuration(t, "brought")
-	want := map[string]string{
-		"METAFLOW_DEFAULT_DATASTORE": "s3", "METAFLOW_DEFAULT_METADATA": "local",
-		"METAFLOW_DATASTORE_SYSROOT_S3": "s3://" + mine.bucket + "/team/one/flows", "METAFLOW_DATATOOLS_S3ROOT": "s3://" + mine.bucket + "/team/one/data-tools",
-		"METAFLOW_BATCH_JOB_QUEUE": mine.queue, "METAFLOW_ECS_S3_ACCESS_IAM_ROLE": mine.role,
-	}
+		after := mine.look(t)
+		if diff := cmp.Diff(mine.before, after); diff != "" {
+			t.Errorf("the create changed what was brought (-before +after):\n%s", diff)
+		}
 
-	if diff := cmp.Diff(want, config); diff != "" {
-		t.Errorf("the configuration (-want +got):\n%s", diff)
-	}
+		_, config := p.configuration(t, "brought")
+		want := map[string]string{
+			"METAFLOW_DEFAULT_DATASTORE": "s3", "METAFLOW_DEFAULT_METADATA": "local",
+			"METAFLOW_DATASTORE_SYSROOT_S3": "s3://" + mine.bucket + "/team/one/flows", "METAFLOW_DATATOOLS_S3ROOT": "s3://" + mine.bucket + "/team/one/data-tools",
+			"METAFLOW_BATCH_JOB_QUEUE": mine.queue, "METAFLOW_ECS_S3_ACCESS_IAM_ROLE": mine.role,
+		}
 
-	s := p.scientist(t, 2)
-	s.file = "configuration.sh"
-	s.write(t, s.file, p.call(t, http.MethodGet, "/v1/deployments/brought/configuration?format=env", nil, 200))
+		if diff := cmp.Diff(want, config); diff != "" {
+			t.Errorf("the configuration (-want +got):\n%s", diff)
+		}
 
-	jobs := s.run(t, config)
-	underPrefixes(t, config, mine.bucket, p.keys(t, mine.bucket))
-	p.judgeUser(t, s)
-	p.judgeJobs(t, jobs)
+		s := p.scientist(t, 2)
+		s.file = "configuration.sh"
+		s.write(t, s.file, p.call(t, http.MethodGet, "/v1/deployments/brought/configuration?format=env", nil, 200))
 
-	// The product's own queue stands in the network that was brought, and takes jobs, too.
-	t.Run("OwnQueueInThatNetwork", func(t *testing.T) {
+		jobs := s.run(t, config)
+		underPrefixes(t, config, mine.bucket, p.keys(t, mine.bucket))
+		p.judgeUser(t, s)
+		p.judgeJobs(t, jobs)
+
+		// The product's own queue stands in the network that was brought, and takes jobs, too.
 		own := ownQueue(t, p, "brought")
-		plainJobs(t, p, map[string]string{"METAFLOW_BATCH_JOB_QUEUE": own, "METAFLOW_ECS_S3_ACCESS_IAM_ROLE": mine.role})
-	})
+		t.Run("OwnQueueInThatNetwork", plainJobs(p, map[string]string{"METAFLOW_BATCH_JOB_QUEUE": own, "METAFLOW_ECS_S3_ACCESS_IAM_ROLE": mine.role}))
 
-	keys := p.keys(t, mine.bucket)
-	p.finish(t, p.call(t, http.MethodDelete, "/v1/deployments/brought?data=purge", nil, 202))
+		keys := p.keys(t, mine.bucket)
+		p.finish(t, p.call(t, http.MethodDelete, "/v1/deployments/brought?data=purge", nil, 202))
 
-	if diff := cmp.Diff(mine.before, mine.look(t)); diff != "" {
-		t.Errorf("the delete changed what was brought (-before +after):\n%s", diff)
-	}
+		if diff := cmp.Diff(mine.before, mine.look(t)); diff != "" {
+			t.Errorf("the delete changed what was brought (-before +after):\n%s", diff)
+		}
 
-	if diff := cmp.Diff(keys, p.keys(t, mine.bucket)); diff != "" {
-		t.Errorf("the delete changed the objects of the bucket that was brought (-before +after):\n%s", diff)
+		if diff := cmp.Diff(keys, p.keys(t, mine.bucket)); diff != "" {
+			t.Errorf("the delete changed the objects of the bucket that was brought (-before +after):\n%s", diff)
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ type job struct {
 func NewRunner(venv, dir string) *Runner { return &Runner{venv: venv, dir: dir} }
 
 // person matches the access keys of people in an Authorization header.
-var person = regexp.MustCompile(`Credential=LOCAL-(\d{12})-user-`) //nolint:gochecknoglobals // a constant
+var person = regexp.MustCompile(`Credential=LOCAL-(\d{12})-user-`)
 
 // Intercept is for local.Options.
 func (r *Runner) Intercept(next http.Handler) http.Handler {
