@@ -122,8 +122,11 @@ func (o Owner) Bucket(spec Spec) (name, prefix string) {
 		return e.Bucket, strings.Trim(e.Prefix, "/")
 	}
 
-	return o.Slug() + "-metaflow", ""
+	return o.Slug() + BucketSuffix, ""
 }
+
+// BucketSuffix ends the name of every bucket that we make; the permissions of our own functions are scoped by it.
+const BucketSuffix = "-metaflow"
 
 // RolePath is the IAM path of every role and instance profile that we make; the permissions of our own functions are scoped by it.
 func (o Owner) RolePath() string { return "/metaflow-deployer/" + o.Installation + "/" }

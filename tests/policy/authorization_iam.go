@@ -14,6 +14,9 @@ func iamRules() map[string]rule {
 		"iam.TagInstanceProfile":            profile("iam:TagInstanceProfile"),
 		"iam.UntagInstanceProfile":          profile("iam:UntagInstanceProfile"),
 		"iam.CreateServiceLinkedRole":       createServiceLinkedRole,
+		// Lists of the account have no resource-level permissions, whatever path they are asked for.
+		"iam.ListRoles":            anywhere("iam:ListRoles"),
+		"iam.ListInstanceProfiles": anywhere("iam:ListInstanceProfiles"),
 		// The boundary that the call sets is the one that is asked for. IAM User Guide, "Delegating responsibility to others using permissions boundaries".
 		"iam.PutRolePermissionsBoundary": func(w *World, in input) ([]Request, error) {
 			r := Request{Action: "iam:PutRolePermissionsBoundary", Resource: w.role(in.text("RoleName"))}

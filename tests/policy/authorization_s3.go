@@ -5,6 +5,7 @@ package policy
 func s3Rules() map[string]rule {
 	rules := map[string]rule{
 		"s3.CreateBucket": createBucket,
+		"s3.ListBuckets":  anywhere("s3:ListAllMyBuckets"),
 		"s3.DeleteObject": func(w *World, in input) ([]Request, error) {
 			return []Request{w.deleted(in.text("Bucket"), in)}, nil
 		},

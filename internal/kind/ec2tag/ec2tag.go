@@ -54,3 +54,8 @@ func Map(tags []types.Tag) map[string]string {
 
 // OneAttempt keeps the SDK from repeating a create that AWS cannot recognise as a repetition: a lost answer would make a second thing.
 func OneAttempt(o *ec2.Options) { o.RetryMaxAttempts = 1 }
+
+// Of finds whatever an installation made.
+func Of(installation string) []types.Filter {
+	return Filters(map[string]string{deploy.TagInstallation: installation})
+}

@@ -51,7 +51,7 @@ type Drift struct {
 
 // Suite runs the conformance suite: create, create again, read, delete, delete again, read after delete, create after delete; every call throttled once;
 // the answer of every changing call lost once, with and without the death of the process, seen at once or late; removal from every stage; look-alikes;
-// drift.
+// drift; the list of what there is.
 func Suite(t *testing.T, s Subject) {
 	t.Helper()
 	t.Run("Create", s.create)
@@ -65,6 +65,7 @@ func Suite(t *testing.T, s Subject) {
 	t.Run("Cancelled", s.cancelled)
 	t.Run("Foreign", s.foreign)
 	t.Run("Drift", s.drift)
+	t.Run("List", s.list)
 }
 
 func (s Subject) create(t *testing.T) {
