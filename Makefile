@@ -6,7 +6,8 @@ SHELL := bash
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
 SOURCES   := $(shell find cmd functions internal -name '*.go') go.mod go.sum
-GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w'
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w -X main.version=$(VERSION)'
 VENV      := .local/venv
 PORT      ?= 8080
 STACK     ?= metaflow-deployer
@@ -28,8 +29,13 @@ token: .local/bin/local ## Print a token for somebody else: make token TENANT=a 
 ##@ Develop
 
 .PHONY: test
-test: lint local-stack $(VENV)/.test .local/node/.asl-validator ## Run every test, the emulated ones too (what CI runs)
-	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -race -timeout 30m ./...
+test: lint local-stack $(VENV)/.test .local/node/.asl-validator test-store ## Run every test, the emulated ones too (what CI runs)
+	go test -race ./internal/workflow ./internal/httpapi ./internal/store/... ./internal/local/lambdapool ./internal/local/frontdoor
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -timeout 30m ./...
+
+.PHONY: test-store
+test-store: $(VENV)/.moto .local/dynamodb/.libs ## Run the store's suite on moto and on DynamoDB Local
+	tests/dynamodb/run
 
 .PHONY: unit
 unit: ## Run the tests that need nothing but Go
@@ -102,6 +108,10 @@ $(VENV)/.test: tests/requirements-test.txt $(VENV)/.moto
 .local/ministack/.installed: tests/requirements-ministack.txt
 	python3 -m venv .local/ministack
 	.local/ministack/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.local/dynamodb/.libs: tests/dynamodb/pom.xml
+	mvn --quiet --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.local/dynamodb/libs
 	@touch $@
 
 .local/node/.asl-validator: tests/package.json

@@ -44,6 +44,9 @@ type config struct {
 	PathStyle     string `env:"S3_PATH_STYLE"`
 }
 
+// version is set by the linker.
+var version = "development" //nolint:gochecknoglobals // the linker can set nothing else
+
 func main() {
 	log := awsconf.Logger()
 
@@ -94,7 +97,7 @@ func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 
 	return httpapi.New(httpapi.Options{ //nolint:contextcheck // each request brings its own context
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
-		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log,
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version,
 	}), nil
 }
 

@@ -120,3 +120,15 @@ type Store interface {
 	// Release gives up a claim whose request was refused.
 	Release(ctx context.Context, claim Claim) error
 }
+
+// Sweeps keeps what the sweeper found: notes beside the records, that no operation rests on. The last writer wins. Every Store of this project is one too.
+type Sweeps interface {
+	// Orphans reads a page in the order of Orphan.Name, behind the name after ("" for the first).
+	Orphans(ctx context.Context, size int, after string) (page []deploy.Orphan, more bool, err error)
+	// NoteOrphan writes an orphan, new or noted before; ForgetOrphan drops it by name, there or not.
+	NoteOrphan(ctx context.Context, o deploy.Orphan) error
+	ForgetOrphan(ctx context.Context, name string) error
+	// Sweeps reads the newest sweep of each family, in the order of their names; NoteSweep writes one.
+	Sweeps(ctx context.Context) ([]deploy.Sweep, error)
+	NoteSweep(ctx context.Context, s deploy.Sweep) error
+}

@@ -10,7 +10,8 @@
 // so that one consistent Query up to C reads a whole record and none of its history. The noun itself is the JSON text in `body`; what DynamoDB has to
 // look at stands beside it: `version` (the condition of every write), `w` (the write's own mark) and the keys of two sparse indexes. `tenant-index` holds
 // the headers of a tenant by name, the living apart from the deleted; `unfinished-index` those that the watchdog looks after, by the time of its next look.
-// `I#<tenant>#<key>` holds the claim of an idempotency key and goes by the table's TTL (`expires`).
+// `I#<tenant>#<key>` holds the claim of an idempotency key and goes by the table's TTL (`expires`). `SWEEP` holds what the sweeper noted: `F#<family>` its
+// newest sweep of a family, `O#<name>` an orphan.
 //
 // Every write carries a mark of its own. If its answer is lost and the SDK repeats it, the repetition fails on its own success; the mark of the item that
 // stands there tells so. Once the SDK has given up as well, nobody knows: the caller gets AWS's error, and repeating the call gives ErrStale if it had

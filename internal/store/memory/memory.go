@@ -34,6 +34,8 @@ type Store struct {
 	mu      sync.Mutex
 	records map[deploy.Key]*record
 	claims  map[store.Claim]claimed
+	orphans map[string]deploy.Orphan
+	sweeps  map[string]deploy.Sweep
 }
 
 type record struct {
@@ -50,7 +52,10 @@ type claimed struct {
 
 // New makes an empty store on the computer's clock.
 func New() *Store {
-	return &Store{Now: time.Now, records: map[deploy.Key]*record{}, claims: map[store.Claim]claimed{}}
+	return &Store{
+		Now: time.Now, records: map[deploy.Key]*record{}, claims: map[store.Claim]claimed{},
+		orphans: map[string]deploy.Orphan{}, sweeps: map[string]deploy.Sweep{},
+	}
 }
 
 // do runs one call under the lock, with its fault around it.

@@ -62,6 +62,8 @@ func Suite(t *testing.T, make Factory) {
 		"ClaimTaken":        {"who lost a lapsed claim to another request writes nothing", claimTaken},
 		"ClaimTenants":      {"keys belong to their tenants", claimTenants},
 		"ClaimRace":         {"of many who claim a key exactly one gets it", claimRace},
+		"Orphans":           {"the sweeper's orphans come by name, page by page, as they were noted last, until they are forgotten", orphans},
+		"Sweeps":            {"of each family the newest sweep is kept", sweepNotes},
 		"Canceled":          {"a call whose context is over writes nothing", canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -421,9 +423,11 @@ func repetition(_ *testing.T, f *fixture) {
 	f.same("version", f.load("first").Find("vpc").Version, r.Version)
 }
 
-// race runs n calls at once and returns how many succeeded. A loser is told ErrStale; who meets a fault of the table repeats, as it may.
-func race(f *fixture, n int, write func(i int) error) int {
+// race runs 20 calls at once and returns how many succeeded. A loser is told ErrStale; who meets a fault of the table repeats, as it may.
+func race(f *fixture, write func(i int) error) int {
 	f.Helper()
+
+	const n = 20
 
 	var (
 		wait  sync.WaitGroup
@@ -461,7 +465,7 @@ func race(f *fixture, n int, write func(i int) error) int {
 func oneWinner(_ *testing.T, f *fixture) {
 	read := f.create("first", "subnet/a", "vpc")
 
-	won := race(f, 20, func(i int) error {
+	won := race(f, func(i int) error {
 		d := read.Deployment
 		d.Epoch = 100 + i
 
@@ -485,7 +489,7 @@ func oneWinner(_ *testing.T, f *fixture) {
 func oneSaver(_ *testing.T, f *fixture) {
 	read := f.create("first", "vpc")
 
-	won := race(f, 20, func(i int) error {
+	won := race(f, func(i int) error {
 		r := *read.Find("vpc")
 		r.Epoch = i
 
@@ -496,7 +500,7 @@ func oneSaver(_ *testing.T, f *fixture) {
 }
 
 func oneCreator(_ *testing.T, f *fixture) {
-	won := race(f, 20, func(i int) error { return f.Commit(f.Context(), f.key("first"), f.admission("first", i, 0)) })
+	won := race(f, func(i int) error { return f.Commit(f.Context(), f.key("first"), f.admission("first", i, 0)) })
 	f.same("winners", won, 1)
 
 	record := f.load("first")
@@ -1051,7 +1055,7 @@ func claimTenants(_ *testing.T, f *fixture) {
 }
 
 func claimRace(_ *testing.T, f *fixture) {
-	won := race(f, 20, func(int) error {
+	won := race(f, func(int) error {
 		_, err := f.Claim(f.Context(), f.claim("k", "a"))
 
 		return err
