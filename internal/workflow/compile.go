@@ -247,7 +247,8 @@ func branches(g *Graphs, action deploy.Action) []processor {
 			task := &state{
 				Type: "Task", Resource: functionOf(k.About()), Parameters: with(parameters(verbOf(action), "$.plan.epoch"), "resource", name),
 				TimeoutSeconds: taskSeconds, ResultPath: null{}, Retry: retriers(action),
-				Catch: catchers(end, write), Next: next, End: next == "",
+				// A failure, too, is written down: what comes behind it in the chain is never begun, and other chains wait for it.
+				Catch: catchers(end, write, Superseded), Next: next, End: next == "",
 			}
 
 			if k.About().Many {
@@ -287,7 +288,7 @@ func many(about kind.About, action deploy.Action, task *state) *state {
 	task.Next, task.End = "", true
 	delete(task.Parameters, "resource")
 	task.Parameters["resource.$"] = "$.resource"
-	task.Catch = catchers(end, write)
+	task.Catch = catchers(end, write, Failed, Superseded)
 
 	inner.States.add(each, task)
 	inner.States.add(write, &state{
@@ -309,9 +310,15 @@ func many(about kind.About, action deploy.Action, task *state) *state {
 	}
 }
 
-func catchers(end, write string) []catcher {
+// catchers end the branch at once for those signals that leave nothing to write, and write down every other error first.
+func catchers(end, write string, settled ...SignalName) []catcher {
+	var names []string
+	for _, s := range settled {
+		names = append(names, string(s))
+	}
+
 	return []catcher{
-		{ErrorEquals: []string{string(Failed), string(Superseded)}, ResultPath: null{}, Next: end},
+		{ErrorEquals: names, ResultPath: null{}, Next: end},
 		{ErrorEquals: []string{"States.ALL"}, ResultPath: "$.fault", Next: write},
 	}
 }

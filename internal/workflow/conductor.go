@@ -141,7 +141,8 @@ func (c *Conductor) planRemoval(record *store.Record, change *store.Change) {
 	}
 }
 
-// Record writes down what Step Functions caught and no worker could write itself: the resource of those kinds that was begun and has no outcome failed.
+// Record writes down what Step Functions caught and no worker could write itself: of those kinds, the resource that was begun and has no outcome failed,
+// and what comes behind it in its chain is skipped.
 func (c *Conductor) Record(ctx context.Context, in Input) error {
 	record, ok, err := c.load(ctx, in)
 	if err != nil || !ok {
@@ -155,16 +156,20 @@ func (c *Conductor) Record(ctx context.Context, in Input) error {
 		}
 
 		step := open(r)
-		if step == nil || step.Attempts == 0 || r.Epoch != in.Epoch {
+		if step == nil || r.Epoch != in.Epoch {
 			continue
 		}
 
-		if in.Fault != nil {
+		// What was not begun never will be: its chain has ended. Nobody in another chain may go on waiting for it.
+		step.State, step.EndTime = deploy.StepSkipped, c.Clock.Now()
+		if step.Attempts > 0 {
+			step.State = deploy.StepFailed
+		}
+
+		if in.Fault != nil && step.State == deploy.StepFailed {
 			step.Error = deploy.Errorf(deploy.Internal, "step_broke", "The step ended with %s.", deploy.Scrub(in.Fault.Error)).Of(r.Ref).
 				WithRemedy("Give the operator the operation's id; the log of that step tells more.")
 		}
-
-		step.State, step.EndTime = deploy.StepFailed, c.Clock.Now()
 
 		if err := c.Store.Save(ctx, in.Key(), stamp(r, c.Clock.Now())); err != nil {
 			return storeSignal(err)
