@@ -3,11 +3,10 @@ package workflow_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -62,7 +61,9 @@ func (p *part) Observe(ctx context.Context, c *kind.Call) (kind.Observation, err
 	return kind.Observation{State: kind.Ready}, nil
 }
 
-func (p *part) Check(context.Context, *kind.Call) ([]deploy.Finding, error) { return p.findings, p.checking }
+func (p *part) Check(context.Context, *kind.Call) ([]deploy.Finding, error) {
+	return p.findings, p.checking
+}
 
 // engine plays Step Functions: it remembers what was started.
 type engine struct {
@@ -143,36 +144,32 @@ func kinds() (b bench, all kind.Registry) {
 	return b, kind.Registry{b.bucket, b.role, b.shared, b.net, b.env, b.queue}
 }
 
-// bubble runs a test over a new bench in virtual time.
-func bubble(t *testing.T, run func(t *testing.T, b *bench)) {
+// newBench makes a bench whose store is empty. It is to be made inside a synctest bubble: everything waits in virtual time.
+func newBench(t *testing.T) *bench {
 	t.Helper()
 
-	synctest.Test(t, func(t *testing.T) {
-		t.Helper()
+	b, all := kinds()
 
-		b, all := kinds()
+	graphs, err := workflow.NewGraphs(all)
+	if err != nil {
+		t.Fatal(err)
+	}
 
-		graphs, err := workflow.NewGraphs(all)
-		if err != nil {
-			t.Fatal(err)
-		}
+	ids := 0
+	log, clock := slog.New(slog.DiscardHandler), workflow.WallClock{}
+	place := workflow.Place{Installation: "test", Partition: "aws", Account: "123456789012", Region: "us-east-1", Boundary: "arn:boundary"}
 
-		ids := 0
-		log, clock := slog.New(slog.DiscardHandler), workflow.WallClock{}
-		place := workflow.Place{Installation: "test", Partition: "aws", Account: "123456789012", Region: "us-east-1", Boundary: "arn:boundary"}
+	b.Store, b.engine = memory.New(), &engine{alive: map[workflow.Execution]bool{}}
+	b.conductor = &workflow.Conductor{Store: b.Store, Graphs: graphs, Clock: clock, Log: log}
+	b.worker = &workflow.Worker{Store: b.Store, Kinds: all, Place: place, Clock: clock, Log: log}
+	b.dog = &workflow.Watchdog{Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log}
+	b.control = &workflow.Control{
+		Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log,
+		NewID: func() string { ids++; return strconv.Itoa(ids) },
+		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
+	}
 
-		b.Store, b.engine = memory.New(), &engine{alive: map[workflow.Execution]bool{}}
-		b.conductor = &workflow.Conductor{Store: b.Store, Graphs: graphs, Clock: clock, Log: log}
-		b.worker = &workflow.Worker{Store: b.Store, Kinds: all, Place: place, Clock: clock, Log: log}
-		b.dog = &workflow.Watchdog{Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log}
-		b.control = &workflow.Control{
-			Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log,
-			NewID: func() string { ids++; return fmt.Sprintf("%d", ids) },
-			Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
-		}
-
-		run(t, &b)
-	})
+	return &b
 }
 
 // input is what a state of the current execution hands to its function.
@@ -228,7 +225,19 @@ func (b *bench) record(t *testing.T) *store.Record {
 func (b *bench) resource(t *testing.T, ref deploy.Ref) deploy.Resource {
 	t.Helper()
 
-	r := b.record(t).Find(ref)
+	return b.during(t.Context(), t, ref)
+}
+
+// during reads what is known of one resource in the middle of a call.
+func (b *bench) during(ctx context.Context, t *testing.T, ref deploy.Ref) deploy.Resource {
+	t.Helper()
+
+	record, err := b.Load(ctx, key())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r := record.Find(ref)
 	if r == nil {
 		t.Fatalf("the record does not know %s", ref)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/smithy-go"
@@ -193,7 +194,9 @@ func TestWorkerLooksAtTheRecordFirst(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				w := c.given()
 
 				var changes []func(*deploy.Deployment, *deploy.Operation)
@@ -245,7 +248,8 @@ func TestDeadlineErrorSaysWhatWasLastSeen(t *testing.T) {
 		want   deploy.Error
 	}{
 		"Waiting": {
-			"without an error, what AWS was doing tells most", deploy.Step{WaitingFor: "CREATING"},
+			"without an error, what AWS was doing tells most",
+			deploy.Step{WaitingFor: "CREATING"},
 			deploy.Error{Class: deploy.Transient, Code: "deadline_exceeded", Message: "Not finished within 10m0s; last seen: CREATING.", Resource: "net"},
 		},
 		"Error": {
@@ -260,7 +264,9 @@ func TestDeadlineErrorSaysWhatWasLastSeen(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				c.step.State, c.step.StartTime = deploy.StepRunning, time.Now().Add(-time.Hour)
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{but(fresh("net"), func(r *deploy.Resource) { r.Ensure = &c.step })})
 
@@ -303,12 +309,14 @@ func TestIntentStandsBeforeTheFirstCall(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh(c.ref)})
 
 				p := c.part(b)
 				p.ensure = func(ctx context.Context, call *kind.Call) (kind.Result, error) {
-					r := b.resource(t, c.ref)
+					r := b.during(ctx, t, c.ref)
 					if r.Intent.IsZero() || r.MadeBy != operation || r.Origin != c.origin || r.Generation != call.Generation() {
 						t.Errorf("%s: at the first call the record says %+v", c.reason, r)
 					}
@@ -348,9 +356,11 @@ func TestIntentStandsBeforeTheFirstCall(t *testing.T) {
 func TestIntentThatCannotBeWrittenStopsTheCall(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
-		b.Store.Fault = func(_ context.Context, method string, _ deploy.Key) memory.Fault {
+		b.Fault = func(_ context.Context, method string, _ deploy.Key) memory.Fault {
 			if method == "Save" {
 				return memory.Fault{Before: errors.New("the table is down")}
 			}
@@ -372,7 +382,9 @@ func TestIntentThatCannotBeWrittenStopsTheCall(t *testing.T) {
 func TestIntentIsTheFirstOne(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 		b.net.ensure = func(context.Context, *kind.Call) (kind.Result, error) { return kind.Result{Waiting: "CREATING"}, nil }
 
@@ -410,7 +422,9 @@ func TestWorkerLooksAgainForTenSeconds(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.put(t, deploy.Delete, deploy.Running, []deploy.Resource{going("bucket")})
 
 				began := time.Now()
@@ -460,7 +474,9 @@ func TestClassDecides(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 				b.net.ensure = func(context.Context, *kind.Call) (kind.Result, error) { return kind.Result{ID: "half"}, c.err }
 
@@ -484,7 +500,9 @@ func TestClassDecides(t *testing.T) {
 func TestMessagesAreScrubbed(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 		b.net.ensure = func(context.Context, *kind.Call) (kind.Result, error) {
 			return kind.Result{Waiting: "a\nb"}, &smithy.GenericAPIError{Code: "AccessDenied", Message: "line\nbreak " + strings.Repeat("x", 3000)}
@@ -507,7 +525,9 @@ func TestMessagesAreScrubbed(t *testing.T) {
 func TestOutcomeIsWrittenAfterTheCallersTimeIsOver(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 		b.net.ensure = func(ctx context.Context, _ *kind.Call) (kind.Result, error) {
 			<-ctx.Done()
@@ -548,12 +568,14 @@ func TestTakenOverMeanwhile(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 
 				further := false
 				b.net.ensure = func(ctx context.Context, call *kind.Call) (kind.Result, error) {
-					r := b.resource(t, "net")
+					r := b.during(ctx, t, "net")
 					r.Epoch = 2
 
 					if err := b.Save(ctx, key(), &r); err != nil {
@@ -586,7 +608,9 @@ func TestTakenOverMeanwhile(t *testing.T) {
 func TestSaveReachesTheRecordAtOnce(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 		b.net.ensure = func(ctx context.Context, c *kind.Call) (kind.Result, error) {
 			c.Note("creating", "now")
@@ -596,7 +620,7 @@ func TestSaveReachesTheRecordAtOnce(t *testing.T) {
 				return kind.Result{}, err
 			}
 
-			if r := b.resource(t, "net"); r.Memo["creating"] != "now" || r.Origin != deploy.Reused || r.BusyUntil.IsZero() {
+			if r := b.during(ctx, t, "net"); r.Memo["creating"] != "now" || r.Origin != deploy.Reused || r.BusyUntil.IsZero() {
 				t.Errorf("right after Save the record says %+v", r)
 			}
 
@@ -618,7 +642,9 @@ func TestSaveReachesTheRecordAtOnce(t *testing.T) {
 func TestKindIsToldWhatIsKnown(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		net := but(made("net"), func(r *deploy.Resource) { r.Outputs = map[string]string{"cidr": "10.0.0.0/16"} })
 		env := but(fresh("env/a", "net", "role"), func(r *deploy.Resource) {
 			r.ID, r.Memo, r.Outputs = "env-1", map[string]string{"note": "1"}, map[string]string{"name": "old"}
@@ -666,7 +692,9 @@ func TestRemoval(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.put(t, deploy.Delete, deploy.Running, []deploy.Resource{going("bucket")})
 				b.bucket.remove = func(context.Context, *kind.Call) (kind.Result, error) { return c.result, nil }
 
@@ -696,11 +724,13 @@ func TestExistingIsOnlyLookedAt(t *testing.T) {
 		"Ready":  {"usable as it is", kind.Observation{State: kind.Ready, ID: "vpc-1"}, nil, "", ""},
 		"Absent": {"it was there when the create was admitted", kind.Observation{State: kind.Absent}, nil, workflow.Failed, "existing_not_found"},
 		"Unusable": {
-			"it cannot be used", kind.Observation{State: kind.Ready, Problems: []deploy.Finding{{Level: deploy.LevelError, Code: "no_dns", Class: deploy.Invalid}}},
+			"it cannot be used",
+			kind.Observation{State: kind.Ready, Problems: []deploy.Finding{{Level: deploy.LevelError, Code: "no_dns", Class: deploy.Invalid}}},
 			nil, workflow.Failed, "no_dns",
 		},
 		"Warned": {
-			"a warning is no refusal", kind.Observation{State: kind.Ready, ID: "vpc-1", Problems: []deploy.Finding{{Level: deploy.LevelWarning, Code: "odd"}}},
+			"a warning is no refusal",
+			kind.Observation{State: kind.Ready, ID: "vpc-1", Problems: []deploy.Finding{{Level: deploy.LevelWarning, Code: "odd"}}},
 			nil, "", "",
 		},
 		"Underway":  {"the owner is still making it", kind.Observation{State: kind.InProgress}, nil, workflow.NotReady, ""},
@@ -709,7 +739,9 @@ func TestExistingIsOnlyLookedAt(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, b *bench) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+
 				b.net.items = []kind.Item{{Ref: "net", Existing: "vpc-1", Pointer: "/spec/network/existing/vpcId"}}
 				b.net.observe = func(context.Context, *kind.Call) (kind.Observation, error) { return c.obs, c.err }
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
@@ -739,7 +771,9 @@ func TestExistingIsOnlyLookedAt(t *testing.T) {
 func TestKindOfAnotherFamilyFails(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		b.worker.Kinds = kind.Registry{b.role}
 		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
 
@@ -752,7 +786,9 @@ func TestKindOfAnotherFamilyFails(t *testing.T) {
 func TestVanishedRecordEndsTheBranch(t *testing.T) {
 	t.Parallel()
 
-	bubble(t, func(t *testing.T, b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
 		if got := told(b.worker.Run(t.Context(), input(workflow.VerbEnsure, "net"))); got != workflow.Superseded {
 			t.Errorf("got %q, want %q", got, workflow.Superseded)
 		}
