@@ -14,9 +14,11 @@ func iamRules() map[string]rule {
 		"iam.TagInstanceProfile":            profile("iam:TagInstanceProfile"),
 		"iam.UntagInstanceProfile":          profile("iam:UntagInstanceProfile"),
 		"iam.CreateServiceLinkedRole":       createServiceLinkedRole,
-		// Lists of the account have no resource-level permissions, whatever path they are asked for.
-		"iam.ListRoles":            anywhere("iam:ListRoles"),
-		"iam.ListInstanceProfiles": anywhere("iam:ListInstanceProfiles"),
+		"iam.ListRoles":                     anywhere("iam:ListRoles"),
+		// Unlike roles, profiles are asked for by the path that is listed.
+		"iam.ListInstanceProfiles": func(w *World, in input) ([]Request, error) {
+			return []Request{{Action: "iam:ListInstanceProfiles", Resource: w.iam("instance-profile" + slash(in.text("PathPrefix")))}}, nil
+		},
 		// The boundary that the call sets is the one that is asked for. IAM User Guide, "Delegating responsibility to others using permissions boundaries".
 		"iam.PutRolePermissionsBoundary": func(w *World, in input) ([]Request, error) {
 			r := Request{Action: "iam:PutRolePermissionsBoundary", Resource: w.role(in.text("RoleName"))}
