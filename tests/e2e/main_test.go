@@ -22,17 +22,18 @@ import (
 )
 
 // parallel is how many worlds run side by side. They mostly wait; more of them would wait for the processors.
-const parallel = "10"
+const parallel = "16"
 
 // emulators are how many moto processes share the work: moto is Python, and one uses one core.
 const emulators = 2
 
 // stacks are started by the first test that asks, and ended by TestMain.
 type stacks struct {
-	once sync.Once
-	all  []*local.Stack
-	err  error
-	next atomic.Int64
+	once   sync.Once
+	all    []*local.Stack
+	states []string
+	err    error
+	next   atomic.Int64
 }
 
 // shared is the only global: a package's tests have no other way to share what TestMain ends.
@@ -52,6 +53,10 @@ func TestMain(m *testing.M) {
 
 	for _, s := range shared.all {
 		_ = s.Close()
+	}
+
+	for _, dir := range shared.states {
+		_ = os.RemoveAll(dir)
 	}
 
 	os.Exit(code)
@@ -91,6 +96,8 @@ func startAll(venv, built string) ([]*local.Stack, error) {
 		if err != nil {
 			return all, err
 		}
+
+		shared.states = append(shared.states, state)
 
 		s, err := local.Start(ctx, local.Options{
 			Root: filepath.Join("..", ".."), Functions: filepath.Join(built, "functions"), Venv: venv, State: state, WaitFactor: 0.01,
