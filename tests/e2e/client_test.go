@@ -309,8 +309,14 @@ func (w *world) unbroken() {
 	res.Body.Close()
 }
 
-// hits tells how often the world's rules took effect.
-func (w *world) hits() int {
+// broken is a rule and how often it took effect.
+type broken struct {
+	Action string
+	Match  map[string]any
+	Hits   int
+}
+
+func (w *world) rules() []broken {
 	w.Helper()
 
 	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, w.stack.Endpoint+"/_local/rules?account="+w.Account, nil)
@@ -324,13 +330,20 @@ func (w *world) hits() int {
 	}
 	defer res.Body.Close()
 
-	var page struct{ Rules []struct{ Hits int } }
+	var page struct{ Rules []broken }
 	if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
 		w.Fatal(err)
 	}
 
+	return page.Rules
+}
+
+// hits tells how often the world's rules took effect, all together.
+func (w *world) hits() int {
+	w.Helper()
+
 	n := 0
-	for _, r := range page.Rules {
+	for _, r := range w.rules() {
 		n += r.Hits
 	}
 
