@@ -263,10 +263,10 @@ func (in input) each(name string) []input {
 	return list
 }
 
-// tagList reads tags written as a list of Key and Value.
-func (in input) tagList(name string) map[string]string {
+// tagList reads the member Tags, written as a list of Key and Value.
+func (in input) tagList() map[string]string {
 	tags := map[string]string{}
-	for _, t := range in.each(name) {
+	for _, t := range in.each("Tags") {
 		tags[t.text("Key")] = t.text("Value")
 	}
 

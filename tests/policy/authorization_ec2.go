@@ -60,7 +60,7 @@ func ec2Rules() map[string]rule {
 		"ec2.CreateTags": func(w *World, in input) ([]Request, error) {
 			list, err := uses("CreateTags", "Resources")(w, in)
 			for i := range list {
-				list[i].Context = with(list[i].Context, requestTags(in.tagList("Tags")))
+				list[i].Context = with(list[i].Context, requestTags(in.tagList()))
 			}
 
 			return list, err
@@ -145,7 +145,7 @@ func (w *World) made(operation, kind string, in input) []Request {
 
 	for _, spec := range in.each("TagSpecifications") {
 		if spec.text("ResourceType") == kind {
-			tags = spec.tagList("Tags")
+			tags = spec.tagList()
 		}
 	}
 

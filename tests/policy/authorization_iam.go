@@ -38,7 +38,7 @@ func iamRules() map[string]rule {
 	}
 
 	rules["iam.TagRole"] = func(w *World, in input) ([]Request, error) {
-		return []Request{{Action: "iam:TagRole", Resource: w.role(in.text("RoleName")), Context: requestTags(in.tagList("Tags"))}}, nil
+		return []Request{{Action: "iam:TagRole", Resource: w.role(in.text("RoleName")), Context: requestTags(in.tagList())}}, nil
 	}
 
 	// These are asked with the boundary that the role has.
@@ -82,14 +82,14 @@ func (w *World) profile(name string) string {
 
 func profile(action string) rule {
 	return func(w *World, in input) ([]Request, error) {
-		return []Request{{Action: action, Resource: w.profile(in.text("InstanceProfileName")), Context: requestTags(in.tagList("Tags"))}}, nil
+		return []Request{{Action: action, Resource: w.profile(in.text("InstanceProfileName")), Context: requestTags(in.tagList())}}, nil
 	}
 }
 
 // createRole: tags on create are asked for as iam:TagRole. IAM User Guide, "Tagging IAM roles".
 func createRole(w *World, in input) ([]Request, error) {
 	arn := w.iam("role" + slash(in.text("Path")) + in.text("RoleName"))
-	tags := in.tagList("Tags")
+	tags := in.tagList()
 
 	create := Request{Action: "iam:CreateRole", Resource: arn, Context: requestTags(tags)}
 	if boundary := in.text("PermissionsBoundary"); boundary != "" {
@@ -106,7 +106,7 @@ func createRole(w *World, in input) ([]Request, error) {
 
 func createInstanceProfile(w *World, in input) ([]Request, error) {
 	arn := w.iam("instance-profile" + slash(in.text("Path")) + in.text("InstanceProfileName"))
-	tags := in.tagList("Tags")
+	tags := in.tagList()
 
 	list := []Request{{Action: "iam:CreateInstanceProfile", Resource: arn, Context: requestTags(tags)}}
 	if len(tags) > 0 {

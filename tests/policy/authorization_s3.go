@@ -57,7 +57,7 @@ func s3Rules() map[string]rule {
 // createBucket: a create that carries tags or an ownership setting is asked for those too. API reference, CreateBucket, "Permissions".
 func createBucket(w *World, in input) ([]Request, error) {
 	name := in.text("Bucket")
-	tags := in.sub("CreateBucketConfiguration").tagList("Tags")
+	tags := in.sub("CreateBucketConfiguration").tagList()
 
 	create := w.bucket("s3:CreateBucket", name)
 	create.Context = with(create.Context, requestTags(tags))

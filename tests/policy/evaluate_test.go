@@ -177,7 +177,8 @@ func TestConditions(t *testing.T) {
 		"not like":             {"negated", `{"StringNotLike":{"k":"a*"}}`, policy.Context{"k": {"abc"}}, false},
 		"arn equals": {
 			"ArnEquals takes patterns as ArnLike does", `{"ArnEquals":{"iam:PolicyARN":"arn:aws:iam::aws:policy/service-role/*"}}`,
-			policy.Context{"iam:PolicyARN": {"arn:aws:iam::aws:policy/service-role/A"}}, true,
+			policy.Context{"iam:PolicyARN": {"arn:aws:iam::aws:policy/service-role/A"}},
+			true,
 		},
 		"arn like over a colon": {
 			"parts are compared one by one", `{"ArnLike":{"k":"arn:aws:sns:*:topic"}}`, policy.Context{"k": {"arn:aws:sns:us-east-1:1:topic"}}, false,

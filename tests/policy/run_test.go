@@ -288,11 +288,19 @@ func (s *tellsSteps) DescribeExecution(_ context.Context, in *sfn.DescribeExecut
 type starter struct {
 	workflow.Starter
 	aws *awssfn.Starter
+	// lost: the next start has no effect.
+	lost bool
 }
 
 func (s *starter) Start(ctx context.Context, e workflow.Execution) error {
 	if err := s.aws.Start(ctx, e); err != nil {
 		return err
+	}
+
+	if s.lost {
+		s.lost = false
+
+		return nil
 	}
 
 	return s.Starter.Start(ctx, e)
@@ -307,7 +315,7 @@ func (s *starter) Alive(ctx context.Context, e workflow.Execution) (alive, known
 }
 
 // steps puts the journal in front of the engine, for the API and the watchdog, and of Service Quotas.
-func (j *journal) steps() {
+func (j *journal) steps(lost bool) {
 	quota := j.w.Control.Quota
 	j.w.Control.Quota = func(ctx context.Context, service, code string, otherwise int) int {
 		j.mu.Lock()
@@ -323,13 +331,13 @@ func (j *journal) steps() {
 			defer j.mu.Unlock()
 
 			j.add(function, "sfn", operation, in, nil)
-		}}, machine)}
+		}}, machine), lost: lost && function == "api"}
 	}
 }
 
 var (
-	key   = deploy.Key{Tenant: "acme", Name: "research"}                                                                       //nolint:gochecknoglobals // a constant
-	admin = deploy.Principal{Tenant: "acme", Actor: "ada", Roles: []deploy.Role{deploy.Viewer, deploy.Deployer, deploy.Admin}} //nolint:gochecknoglobals // a constant
+	key   = deploy.Key{Tenant: "acme", Name: "research"}
+	admin = deploy.Principal{Tenant: "acme", Actor: "ada", Roles: []deploy.Role{deploy.Viewer, deploy.Deployer, deploy.Admin}}
 )
 
 // scenario is one life of a deployment.
@@ -340,8 +348,8 @@ type scenario struct {
 	// during changes what exists while the deployment stands, as people do.
 	during func(ctx context.Context, t *testing.T, w *simulation.World)
 	fault  func(point string) simulation.Action
-	// dies: the first execution is stopped from outside.
-	dies  bool
+	// lost: the first execution never comes to be.
+	lost  bool
 	fails bool
 	data  deploy.Data
 }
@@ -382,7 +390,7 @@ func scenarios() map[string]scenario {
 			},
 			data: deploy.Purge,
 		},
-		"abandoned": {reason: "an execution dies and the watchdog starts the operation again", dies: true, data: deploy.Purge},
+		"abandoned": {reason: "the execution is lost and the watchdog starts the operation again", lost: true, data: deploy.Purge},
 		"named": {
 			reason: "instance types are named, an environment is unmanaged, jobs are left in the queue",
 			before: func(_ context.Context, _ *testing.T, _ *simulation.World, spec *deploy.Spec) map[string]map[string]string {
@@ -519,22 +527,11 @@ func run(t *testing.T, s scenario) []policy.Ask {
 		}
 
 		j := record(t, w, s.fault)
-		j.steps()
+		j.steps(s.lost)
 
 		claim := &store.Claim{Tenant: key.Tenant, Key: "once", Fingerprint: "a"}
 		if _, err := w.Control.Create(ctx, admin, workflow.CreateRequest{Name: key.Name, Spec: spec.WithDefaults(), Claim: claim}); err != nil {
 			t.Fatal(err)
-		}
-
-		if s.dies {
-			time.Sleep(time.Second) // virtual
-
-			r, err := w.Store.Load(ctx, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-
-			w.Stop(workflow.Execution{Tenant: key.Tenant, Deployment: key.Name, Operation: r.Operation.ID, Epoch: r.Deployment.Epoch})
 		}
 
 		header, err := w.Settle(ctx, key)
@@ -610,7 +607,7 @@ func look(ctx context.Context, t *testing.T, w *simulation.World, header deploy.
 	}
 }
 
-var digits = regexp.MustCompile(`[0-9a-f]{17}`) //nolint:gochecknoglobals // a constant
+var digits = regexp.MustCompile(`[0-9a-f]{17}`)
 
 // short drops the made-up part of ids, so that a list of refusals can be read.
 func short(s string) string { return digits.ReplaceAllString(s, "1") }

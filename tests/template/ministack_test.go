@@ -124,7 +124,7 @@ func startMiniStack(t *testing.T, venv string) *miniStack {
 
 	m := &miniStack{port: port, log: &bytes.Buffer{}}
 
-	cmd := exec.Command(filepath.Join(venv, "bin", "ministack")) //nolint:gosec,noctx // our own tool; it is ended below, with its children
+	cmd := exec.Command(filepath.Join(venv, "bin", "ministack")) // it is ended below, with its children
 	cmd.Dir = t.TempDir()
 	cmd.Stdout, cmd.Stderr = m.log, m.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -230,7 +230,7 @@ func built(t *testing.T, function string) []byte {
 
 	file := filepath.Join(t.TempDir(), "bootstrap")
 
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", file, "./functions/"+function) //nolint:gosec // our own code
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", file, "./functions/"+function)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 
@@ -238,7 +238,7 @@ func built(t *testing.T, function string) []byte {
 		t.Fatalf("build %s: %v\n%s", function, err, out)
 	}
 
-	data, err := os.ReadFile(file) //nolint:gosec // just built
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func built(t *testing.T, function string) []byte {
 }
 
 // cloudFormation makes one call of the Query protocol.
-func (m *miniStack) cloudFormation(t *testing.T, action string, form url.Values, into any) []byte {
+func (m *miniStack) cloudFormation(t *testing.T, action string, form url.Values, into any) {
 	t.Helper()
 
 	form.Set("Action", action)
@@ -303,8 +303,6 @@ func (m *miniStack) cloudFormation(t *testing.T, action string, form url.Values,
 			t.Fatalf("%s: %v\n%s", action, err, data)
 		}
 	}
-
-	return data
 }
 
 // events says which resources failed, and why.

@@ -41,7 +41,7 @@ func inputs() samtemplate.Inputs {
 func read(t *testing.T, file string) []byte {
 	t.Helper()
 
-	data, err := os.ReadFile(filepath.Join(root, file)) //nolint:gosec // our own files
+	data, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -657,7 +657,7 @@ func TestCfnLintFindsNothing(t *testing.T) {
 		t.Skip("METAFLOW_DEPLOYER_VENV names no virtual environment with cfn-lint: see `make test`")
 	}
 
-	out, err := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "cfn-lint"), "--include-checks", "I", "--", filepath.Join(root, "template.yaml")).CombinedOutput() //nolint:gosec // our own tool
+	out, err := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "cfn-lint"), "--include-checks", "I", "--", filepath.Join(root, "template.yaml")).CombinedOutput()
 	if err != nil || len(strings.TrimSpace(string(out))) > 0 {
 		t.Errorf("cfn-lint: %v\n%s", err, out)
 	}
@@ -684,7 +684,7 @@ func TestAslValidatorFindsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	out, err := exec.CommandContext(t.Context(), filepath.Join(local, "node", "node_modules", ".bin", "asl-validator"), "--json-path", file).CombinedOutput() //nolint:gosec // our own tool
+	out, err := exec.CommandContext(t.Context(), filepath.Join(local, "node", "node_modules", ".bin", "asl-validator"), "--json-path", file).CombinedOutput()
 	if err != nil {
 		t.Errorf("asl-validator: %v\n%s", err, out)
 	}
