@@ -1,5 +1,5 @@
-// Command batch is the Lambda function that makes and removes compute environments and job queues: one step for one resource an invocation. It may act on that AWS
-// service and write the table.
+// Command batch is the Lambda function that makes and removes compute environments and job queues: one step for one resource an invocation, and
+// a sweep for those that no record knows on a schedule. It may act on that AWS service and write the table.
 package main
 
 import (
@@ -50,12 +50,13 @@ func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
 		return nil, err
 	}
 
+	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	worker := &workflow.Worker{
-		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table),
+		Store: table,
 		Kinds: batchkinds.Kinds(batch.NewFromConfig(sdk), ec2.NewFromConfig(sdk)),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region},
 		Clock: workflow.WallClock{}, Log: log,
 	}
 
-	return lambdastep.Worker(worker), nil
+	return lambdastep.Worker(worker, lambdastep.Sweeper(worker, "batch", table)), nil
 }

@@ -1,5 +1,5 @@
-// Command ec2 is the Lambda function that makes and removes networks and launch templates: one step for one resource an invocation. It may act on that AWS
-// service and write the table.
+// Command ec2 is the Lambda function that makes and removes networks and launch templates: one step for one resource an invocation, and
+// a sweep for those that no record knows on a schedule. It may act on that AWS service and write the table.
 package main
 
 import (
@@ -49,12 +49,13 @@ func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
 		return nil, err
 	}
 
+	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	worker := &workflow.Worker{
-		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table),
+		Store: table,
 		Kinds: ec2kinds.Kinds(ec2.NewFromConfig(sdk)),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region},
 		Clock: workflow.WallClock{}, Log: log,
 	}
 
-	return lambdastep.Worker(worker), nil
+	return lambdastep.Worker(worker, lambdastep.Sweeper(worker, "ec2", table)), nil
 }

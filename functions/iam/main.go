@@ -1,5 +1,5 @@
-// Command iam is the Lambda function that makes and removes roles and instance profiles: one step for one resource an invocation. It may act on that AWS
-// service and write the table.
+// Command iam is the Lambda function that makes and removes roles and instance profiles: one step for one resource an invocation, and
+// a sweep for those that no record knows on a schedule. It may act on that AWS service and write the table.
 package main
 
 import (
@@ -50,12 +50,13 @@ func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
 		return nil, err
 	}
 
+	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	worker := &workflow.Worker{
-		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table),
+		Store: table,
 		Kinds: iamkinds.Kinds(iam.NewFromConfig(sdk)),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
 		Clock: workflow.WallClock{}, Log: log,
 	}
 
-	return lambdastep.Worker(worker), nil
+	return lambdastep.Worker(worker, lambdastep.Sweeper(worker, "iam", table)), nil
 }

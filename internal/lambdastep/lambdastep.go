@@ -11,6 +11,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/sweep"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
 
@@ -46,9 +49,28 @@ func Wrap[O any](log *slog.Logger, run func(context.Context, workflow.Input) (O,
 // Step is the handler of a worker function. It answers nothing: what came of the step stands in the record.
 type Step = func(context.Context, workflow.Input) (struct{}, error)
 
-// Worker makes a worker's step a handler.
-func Worker(w *workflow.Worker) Step {
-	return func(ctx context.Context, in workflow.Input) (struct{}, error) { return struct{}{}, w.Run(ctx, in) }
+// VerbSweep is what the schedule asks of a worker function; no state of the machine does.
+const VerbSweep workflow.Verb = "sweep"
+
+// Worker makes a worker's step, and its family's sweep, a handler.
+func Worker(w *workflow.Worker, s *sweep.Sweeper) Step {
+	return func(ctx context.Context, in workflow.Input) (struct{}, error) {
+		if in.Verb == VerbSweep {
+			return struct{}{}, s.Run(ctx)
+		}
+
+		return struct{}{}, w.Run(ctx, in)
+	}
+}
+
+// Sweeper is the sweeper of a worker's family. It stands on what the worker stands on.
+func Sweeper(w *workflow.Worker, family string, notes store.Sweeps) *sweep.Sweeper {
+	p := w.Place
+
+	return &sweep.Sweeper{
+		Records: w.Store, Notes: notes, Family: family, Kinds: w.Kinds, Boundary: p.Boundary, Clock: w.Clock, Log: w.Log,
+		Place: deploy.Owner{Installation: p.Installation, Partition: p.Partition, Account: p.Account, Region: p.Region},
+	}
 }
 
 func named(name, message string) error {
