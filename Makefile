@@ -61,6 +61,10 @@ bench: local-stack $(VENV)/.test ## Print the measurements, each as a ratio agai
 ministack: .local/ministack/.installed ## Deploy the template on MiniStack and ask the API that comes out of it
 	METAFLOW_DEPLOYER_MINISTACK=$(CURDIR)/.local/ministack go test -count 1 -timeout 15m -run TestTheTemplateDeploys -v ./tests/template
 
+.PHONY: mutate
+mutate: ## Break the product's safety on purpose, one place at a time: every change must be caught by a test
+	METAFLOW_DEPLOYER_MUTATE=1 go test -count 1 -timeout 90m -v -run TestMutationsAreCaught ./tests/mutation
+
 .PHONY: local-stack
 local-stack: .local/bin/local $(FUNCTIONS:%=.local/functions/%/bootstrap) $(VENV)/.moto
 

@@ -1,0 +1,44 @@
+package vpc_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/kindtest"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/vpc"
+)
+
+// repeating plays the SDK, which sends a call again whose answer is lost unless it is told not to.
+type repeating struct{ *awsfake.EC2 }
+
+func (r repeating) CreateVpc(ctx context.Context, in *ec2.CreateVpcInput, opts ...func(*ec2.Options)) (*ec2.CreateVpcOutput, error) {
+	o := ec2.Options{RetryMaxAttempts: 3}
+	for _, opt := range opts {
+		opt(&o)
+	}
+
+	for {
+		out, err := r.EC2.CreateVpc(ctx, in)
+		if o.RetryMaxAttempts--; err == nil || o.RetryMaxAttempts == 0 {
+			return out, err
+		}
+	}
+}
+
+// TestSDKDoesNotRepeatTheCreate: AWS cannot tell a repetition of CreateVpc from a wish for another one.
+func TestSDKDoesNotRepeatTheCreate(t *testing.T) {
+	known := build(t)
+	b := kindtest.New(t, vpc.New(repeating{known.World.EC2}), known.World, known.Clock, deploy.Spec{}, "vpc")
+	b.Others = known.Others
+	b.World.Fault = kindtest.LoseOnce("CreateVpc")
+
+	b.Ensure(t)
+
+	if got := count(t, b); got != 1 {
+		t.Errorf("one lost answer made %d of them", got)
+	}
+}

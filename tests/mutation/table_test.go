@@ -1,0 +1,429 @@
+package mutation_test
+
+import "slices"
+
+// The rooms whose tests are asked.
+const (
+	workflow   = "./internal/workflow"
+	memory     = "./internal/store/memory"
+	dynamo     = "./internal/store/dynamo"
+	vpc        = "./internal/kind/vpc"
+	bucket     = "./internal/kind/bucket"
+	role       = "./internal/kind/jobrole"
+	instances  = "./internal/kind/instancerole"
+	endpoint   = "./internal/kind/vpcendpoint"
+	group      = "./internal/kind/securitygroup"
+	compute    = "./internal/kind/computeenvironment"
+	queue      = "./internal/kind/jobqueue"
+	nouns      = "./internal/deploy"
+	simulation = "-run TestDefaultEnvironmentComesAndGoes|TestSingleFaults ./tests/simulation"
+)
+
+func mutations() []mutation {
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations())
+}
+
+// recordMutations take away what the worker rests on.
+func recordMutations() []mutation {
+	const file = "internal/workflow/worker.go"
+
+	return []mutation{
+		{
+			"intent-not-written", "a crash right after the first call would leave an orphan that no rollback knows", file, `
+	if err := w.Store.Save(ctx, in.Key(), stamp(r, now)); err != nil {
+		return storeSignal(err)
+	}
+
+	acting, cancel`, `
+	acting, cancel`, workflow,
+		},
+		{"busy-not-written", "two invocations would act on one resource at once", file, "	r.BusyUntil = deadline\n", "", workflow},
+		{"busy-ignored", "two invocations would act on one resource at once", file, "	if now.Before(r.BusyUntil) {", "	if false && now.Before(r.BusyUntil) {", workflow},
+		{
+			"worker-ignores-epoch", "a superseded execution would go on creating beside a rollback", file,
+			"h.Operation != in.Operation || h.Epoch != in.Epoch || r.Operation", "h.Operation != in.Operation || r.Operation", workflow,
+		},
+		{
+			"worker-ignores-stamp", "header and resources are read one after the other; the stamp on the resource is the fence", file,
+			" || r.Operation != in.Operation || r.Epoch != in.Epoch {", " {", workflow,
+		},
+		{"needs-ignored", "an environment would be made before its role", file, `	if waits != "" {`, "	if false {", workflow},
+		{"deadline-never-checked", "an operation would wait for ever", file, "	if now.Sub(since) <= limit {", "	if true {", workflow},
+		{
+			"progress-forgotten", "the purge of a big bucket would fail halfway", file, "	if step.ProgressTime.After(since) {", "	if false {", workflow,
+		},
+		{"permanent-retried", "a refusal for good would be tried until the deadline", file, "	if !again {", "	if false {", workflow},
+		{
+			"outcome-needs-callers-time", "what an invocation did in its last second would be forgotten", file,
+			"context.WithTimeout(context.WithoutCancel(ctx), reserve-time.Second)", "context.WithTimeout(ctx, reserve-time.Second)", workflow,
+		},
+		{
+			"zombie-outcome-written", "whoever took over would find the state of another execution", file,
+			"	if errors.Is(err, store.ErrStale) {\n		return storeSignal(err) // somebody", "	if false {\n		return storeSignal(err) // somebody", workflow,
+		},
+		{"existing-changed", "what the owner named would be changed", file, `	case c.Existing != "":
+		return existing(ctx, k, c)`, "	case false:\n		return existing(ctx, k, c)", workflow},
+		{
+			"existing-removed", "what the owner named would be removed by a rollback", file,
+			`	case item.Existing != "":
+		return deploy.Existing`, "	case false:\n		return deploy.Existing", workflow,
+		},
+		{"shared-removed", "one deployment's rollback would take the account's service-linked role", file, "	case about.Shared:", "	case false:", workflow},
+		{
+			"kept-forgotten", "a bucket that holds data would leave the record with its deployment", file, "deploy.StepGone, result.Kept", "deploy.StepGone, false",
+			workflow,
+		},
+		{
+			"remove-after-ignored", "network and roles would go while queues still use them", "internal/workflow/graphs.go",
+			" || slices.Contains(about.RemoveAfter, before.Ref.Kind())", "", workflow,
+		},
+		{
+			"roles-before-environments", "an environment whose role went first is stuck for ever", "internal/workflow/graphs.go",
+			"slices.Contains(before.Needs, r.Ref) || ", "", workflow,
+		},
+		{
+			"roles-before-environments-seen", "the same, seen by whole lives on fakes of AWS", "internal/workflow/graphs.go",
+			"slices.Contains(before.Needs, r.Ref) || ", "", simulation,
+		},
+		{
+			"bucket-before-queues", "jobs would write to a bucket that is being deleted", "internal/kind/bucket/bucket.go",
+			`		RemoveAfter: []string{"job-queue", "compute-environment"},
+`, "", bucket,
+		},
+	}
+}
+
+// turnMutations spoil Begin, Settle and Close.
+func turnMutations() []mutation {
+	const file = "internal/workflow/conductor.go"
+
+	return []mutation{
+		{
+			"begin-stamps-nothing", "without the stamp an older execution could go on", file,
+			"		change.Resources[i].Operation, change.Resources[i].Epoch = in.Operation, in.Epoch\n", "", workflow,
+		},
+		{
+			"begin-forgets-steps", "an execution that the watchdog started would do everything again", file,
+			"		if r.Operation != record.Operation.ID {\n			// Left", "		if true {\n			// Left", workflow,
+		},
+		{
+			"no-outcome-is-ready", "a create that died halfway would be called a success", file,
+			"r.Ensure != nil && r.Ensure.State != deploy.StepReady", "r.Ensure != nil && r.Ensure.State == deploy.StepFailed", workflow,
+		},
+		{
+			"settle-races", "a rollback would race the create of an invocation in flight", file,
+			"		if now.Before(r.BusyUntil) {\n			return Plan{}, signal(", "		if false {\n			return Plan{}, signal(", workflow,
+		},
+		{
+			"close-races", "the operation would end while somebody still removes", file,
+			"		if now.Before(r.BusyUntil) {\n			return signal(", "		if false {\n			return signal(", workflow,
+		},
+		{
+			"settle-keeps-epoch", "late steps of the create would go on during its rollback", file,
+			"	header.Epoch++\n	header.CheckTime, header.UpdateTime = now.Add(quiet), now", "	header.CheckTime, header.UpdateTime = now.Add(quiet), now", workflow,
+		},
+		{
+			"settle-stamps-nothing", "late steps of the create would go on during its rollback", file,
+			"		record.Resources[i].Epoch = in.Epoch + 1\n", "", workflow,
+		},
+		{
+			"settle-forgets-its-turn", "a Settle whose answer was lost would end the execution, and nobody would roll back", file,
+			"op.TurnedAt == in.Epoch && header.Epoch == in.Epoch+1 {", "false {", workflow,
+		},
+		{
+			"rollback-of-others", "a rollback would remove what another operation made", file,
+			"	if r.MadeBy == operation && !r.Intent.IsZero() && (", "	if !r.Intent.IsZero() && (", workflow,
+		},
+		{
+			"rollback-of-existing", "a rollback would remove what the owner brought", file,
+			"!r.Intent.IsZero() && (r.Origin == deploy.Made || r.Origin == deploy.Reused) && r.Remove == nil {", "!r.Intent.IsZero() && r.Remove == nil {", workflow,
+		},
+		{
+			"delete-of-existing", "a delete would remove what the owner brought", file,
+			"			if (r.Origin == deploy.Made || r.Origin == deploy.Reused) && (r.Kept || !r.Intent.IsZero()) {",
+			"			if r.Kept || !r.Intent.IsZero() {", workflow,
+		},
+		{
+			"close-forgets-residue", "what could not be removed would be forgotten, and cost money for ever", file, "			residue = true\n", "", workflow,
+		},
+		{
+			"residue-dropped", "what could not be removed would be forgotten, and cost money for ever", file,
+			"	if r.Kept || phase == deploy.PhaseNeedsAttention {", "	if r.Kept {", workflow,
+		},
+		{"watchdog-never-restarts", "an execution that died would leave its deployment half-made for ever", "internal/workflow/watchdog.go", "	if alive {", "	if alive || known {", workflow},
+		{
+			"watchdog-keeps-epoch", "the name of the old execution is used up, and whoever acts for it is not fenced off", "internal/workflow/watchdog.go",
+			"		header.Epoch++\n		e.Epoch = header.Epoch", "		e.Epoch = header.Epoch", workflow,
+		},
+		{
+			"watchdog-impatient", "an invocation at work would be taken for dead", "internal/workflow/watchdog.go",
+			"BusyUntil; t.After(last) {", "BusyUntil; false && t.After(last) {", workflow,
+		},
+		{"watchdog-immortal", "an operation that cannot succeed would be started for ever", "internal/workflow/watchdog.go", "	if known && header.Epoch >= lives {", "	if false {", workflow},
+		{
+			"watchdog-stops-at-trouble", "one broken record would keep the watchdog from all others", "internal/workflow/watchdog.go",
+			`			all = append(all, fmt.Errorf("look after %s: %w", key.Name, err))`, `			return fmt.Errorf("look after %s: %w", key.Name, err)`, workflow,
+		},
+	}
+}
+
+// admissionMutations spoil what the API stands on.
+func admissionMutations() []mutation {
+	const file = "internal/workflow/control.go"
+
+	return []mutation{
+		{"claim-not-released", "a refused request would hold its key for a minute", file, "	if err != nil && !ambiguous(err) {", "	if err != nil && false {", workflow},
+		{"claim-released-too-early", "a request whose write happened could be admitted twice", file, "	if err != nil && !ambiguous(err) {", "	if err != nil {", workflow},
+		{"findings-ignored", "a create that cannot succeed would be begun", file, "	if len(refused.Findings) > 0 {", "	if false {", workflow},
+		{"name-taken-ignored", "a create would write over a living deployment", file, "	if !record.Deployment.Phase.Vacant() {", "	if false {", workflow},
+		{"delete-again", "a second delete would be another operation", file, "	if header.Unfinished && old.Kind == deploy.Delete {", "	if false {", workflow},
+		{"superseded-not-ended", "the create that a delete took over would seem to run for ever", file, "		ends = &old\n", "		_ = old\n", workflow},
+		{
+			"start-forgotten", "the watchdog would have to start every operation, half a minute late", file,
+			"	if err := c.Starter.Start(ctx, execution(c.Place, header)); err != nil {\n", "	if err := error(nil); err != nil {\n", workflow,
+		},
+	}
+}
+
+// machineMutations spoil the compiled state machine.
+func machineMutations() []mutation {
+	const file = "internal/workflow/compile.go"
+
+	return []mutation{
+		{
+			"branch-fails", "AWS does not stop the functions of a failed Parallel: a rollback would race them", file,
+			`		{ErrorEquals: []string{"States.ALL"}, ResultPath: "$.fault", Next: write},
+	}`, "	}", workflow,
+		},
+		{"removal-fills-history", "45 minutes of a lingering interface would not fit the history", file, "		ready.BackoffRate, ready.MaxDelaySeconds = 1.5, 60\n", "", workflow},
+		{"task-ends-first", "a task would be retried while its function still works", file, "const taskSeconds = 90", "const taskSeconds = 30", workflow},
+		{"service-exceptions-fail", "what the Lambda service throws would fail a step", file, `"Lambda.TooManyRequestsException", `, "", workflow},
+		{"history-unscrubbed", "the history would keep whatever AWS wrote", "internal/workflow/signal.go", "Message: deploy.Scrub(message)}", "Message: message}", workflow},
+	}
+}
+
+// storeMutations take the conditions off the writes.
+func storeMutations() []mutation {
+	return []mutation{
+		{
+			"memory-save-unconditional", "of two writers both would win", "internal/store/memory/memory.go", "r == nil || r.resources[x.Ref].Version != x.Version {", "r == nil {", memory,
+		},
+		{
+			"memory-commit-unconditional", "of two writers both would win", "internal/store/memory/memory.go", "d != nil && r.header.Version != d.Version {", "d != nil && false {", memory,
+		},
+		{"memory-fingerprint-ignored", "another request would get the answer of the first", "internal/store/memory/memory.go", "	case found.claim.Fingerprint != c.Fingerprint:", "		case false:", memory},
+		{
+			"dynamo-unconditional", "of two writers both would win", "internal/store/dynamo/item.go",
+			`aws.String("#version = :read"), map[string]string{"#version": "version"}, item{":read": number(read)}}`,
+			`aws.String("#version >= :read OR #version < :read"), map[string]string{"#version": "version"}, item{":read": number(read)}}`, dynamo,
+		},
+		{
+			"dynamo-drop-unconditional", "a resource that somebody has just written would vanish from the record", "internal/store/dynamo/dynamo.go",
+			`		out = append(out, types.TransactWriteItem{Delete: &types.Delete{
+			TableName: &s.table, Key: item{"pk": text(pk), "sk": text(sortResource + string(r.Ref))},
+			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
+		}})`, `		_ = c
+		out = append(out, types.TransactWriteItem{Delete: &types.Delete{
+			TableName: &s.table, Key: item{"pk": text(pk), "sk": text(sortResource + string(r.Ref))},
+		}})`, dynamo,
+		},
+		{"dynamo-fingerprint-ignored", "another request would get the answer of the first", "internal/store/dynamo/claim.go", "	case found.Fingerprint != c.Fingerprint:", "	case false:", dynamo},
+		{
+			"dynamo-own-commit-is-stale", "a commit whose answer was lost would be taken for somebody else's", "internal/store/dynamo/dynamo.go",
+			`		if str(reason.Item["w"]) == mark {`, "		if false {", dynamo,
+		},
+		{
+			"dynamo-own-save-is-stale", "a save whose answer was lost would be taken for somebody else's", "internal/store/dynamo/dynamo.go",
+			`	case str(failed.Item["w"]) == str(it["w"]):`, "	case false:", dynamo,
+		},
+		{"dynamo-forgets-pages", "a record of more than one page would lose resources", "internal/store/dynamo/list.go", "			if len(out.LastEvaluatedKey) == 0 {", "			if true {", dynamo},
+		{
+			"dynamo-torn-read", "a record read in the middle of a commit would belong to two operations", "internal/store/dynamo/dynamo.go",
+			"		if record.Deployment.Operation == record.Operation.ID {", "		if true {", dynamo,
+		},
+		{"dynamo-inconsistent", "a decision would rest on what was true a second ago", "internal/store/dynamo/dynamo.go", "		TableName: &s.table, ConsistentRead: aws.Bool(true),\n", "		TableName: &s.table,\n", dynamo},
+	}
+}
+
+// kindMutations spoil what kinds share, and the kinds.
+func kindMutations() []mutation {
+	const (
+		s3 = "internal/kind/bucket/bucket.go"
+		ce = "internal/kind/computeenvironment/computeenvironment.go"
+	)
+
+	return []mutation{
+		{"foreign-adopted", "a stranger's thing of our name would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if false {", bucket},
+		{"foreign-adopted-role", "a stranger's role would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if false {", role},
+		{
+			"tenants-collide", "the same name of two tenants would be one bucket", "internal/deploy/owner.go",
+			"digest(8, o.Installation, o.Account, o.Region, o.Tenant, o.Name)", "digest(8, o.Installation, o.Account, o.Region, o.Name)", nouns,
+		},
+		{
+			"partition-literal", "nothing would work in China and GovCloud", "internal/deploy/owner.go",
+			`fmt.Sprintf("arn:%s:%s:%s:%s:%s", o.Partition,`, `fmt.Sprintf("arn:%s:%s:%s:%s:%s", "aws",`, nouns,
+		},
+		{
+			"token-random", "a create whose answer was lost would make a second thing", "internal/deploy/owner.go",
+			"	return digest(32, o.Installation,", "	return digest(32, fmt.Sprintf(\"%p\", new([64]string)), o.Installation,", nouns,
+		},
+		{
+			"token-of-last-operation", "AWS remembers a token longer than the thing: a create after a delete would get the dead one", "internal/deploy/owner.go",
+			"o.Name, string(ref), operation)", "o.Name, string(ref))", nouns,
+		},
+		{
+			"absent-at-once", "a create whose answer was lost would be sent again before it can be seen", "internal/kind/once.go",
+			"	return err == nil && c.Now().Sub(sent) < settle", "	return false", vpc,
+		},
+		{
+			"create-not-noted", "a process that died after a create would look once and create again", "internal/kind/once.go", `	if err := c.Save(ctx); err != nil {
+		return "", err
+	}
+`, "", vpc,
+		},
+		{"refusal-in-doubt", "a create that AWS refused would be waited for", "internal/kind/once.go", "			c.Removed()\n", "", "./internal/kind/..."},
+		{
+			"sdk-repeats-create", "the SDK would make a second VPC when an answer is lost", "internal/kind/vpc/vpc.go", "		}, ec2tag.OneAttempt)", "		})", vpc,
+		},
+		{
+			"sdk-repeats-create-subnet", "the SDK would make a second subnet when an answer is lost", "internal/kind/subnet/subnet.go", "		}, ec2tag.OneAttempt)", "		})",
+			"./internal/kind/subnet",
+		},
+		{
+			"sdk-repeats-create-gateway", "the SDK would make a second gateway when an answer is lost", "internal/kind/internetgateway/internetgateway.go",
+			"		}, ec2tag.OneAttempt)", "		})", "./internal/kind/internetgateway",
+		},
+		{"delete-error-swallowed", "a VPC that AWS refuses to delete would seem to be on its way", "internal/kind/vpc/vpc.go", `	if err = awserr.IgnoreGone(err); err != nil {
+		return kind.Result{ID: id}, fmt.Errorf("delete VPC %s: %w", id, err)
+	}
+`, "	_ = err\n", vpc},
+		{
+			"delete-error-swallowed-bucket", "a bucket that AWS refuses to delete would seem to be on its way", "internal/kind/bucket/purge.go",
+			`		return result, awserr.IgnoreGone(fmt.Errorf("delete bucket %s: %w", bucket, err))`, "		return result, nil", bucket,
+		},
+		{
+			"delete-error-swallowed-role", "a role that AWS refuses to delete would seem to be on its way", "internal/kind/iamrole/iamrole.go",
+			`		return result, fmt.Errorf("delete role %s: %w", name, err)`, "		return result, nil", role,
+		},
+		{
+			"page-forgotten", "a role with many policies could never be deleted", "internal/kind/iamrole/iamrole.go",
+			"	pages := iam.NewListRolePoliciesPaginator(api, &iam.ListRolePoliciesInput{RoleName: aws.String(name)})\n	for pages.HasMorePages() {",
+			"	pages := iam.NewListRolePoliciesPaginator(api, &iam.ListRolePoliciesInput{RoleName: aws.String(name)})\n	if pages.HasMorePages() {", role + " " + instances,
+		},
+		{
+			"role-without-boundary", "a role would stand without its boundary for a moment, and for ever after a crash then", "internal/kind/iamrole/iamrole.go",
+			"		PermissionsBoundary: aws.String(c.Boundary), Tags: iamtag.List(c.Tags()),", "		Tags: iamtag.List(c.Tags()),", role,
+		},
+		{"kept-rolled-back", "a rollback would delete data that an earlier delete kept", s3, "	case c.Data == deploy.IfEmpty && c.Origin != deploy.Reused:", "	case c.Data == deploy.IfEmpty:", bucket},
+		{"kept-not-recorded", "a crash after the mark went would let the rollback delete kept data", s3, `		c.Origin = deploy.Reused
+
+		if err := c.Save(ctx); err != nil {
+			return kind.Result{}, err
+		}
+`, "		c.Origin = deploy.Reused\n", bucket},
+		{"keep-purges", "a delete that was to keep the data would throw it away", s3, "	case c.Data == deploy.Purge:", "	case c.Data != deploy.IfEmpty:", bucket},
+		{"object-errors-ignored", "objects under a legal hold would seem to be deleted", "internal/kind/bucket/purge.go", "	if first != nil {\n		return len(ids)", "	if false {\n		return len(ids)", bucket},
+		{"bucket-of-others", "a bucket of another account would be taken for ours", s3, "ExpectedBucketOwner: aws.String(c.Owner.Account)})\n	if err == nil {", "})\n	if err == nil {", bucket},
+		{"closed-is-ours", "a bucket that we may not look at would be taken for ours", s3, "		return place{state: closed, err: err}, nil", "		return place{state: here}, nil", bucket},
+		{"location-named", "no bucket could be made in us-east-1", s3, `	if c.Owner.Region != "us-east-1" {`, "	if true {", bucket},
+		{"location-forgotten", "no bucket could be made anywhere else", s3, `	if c.Owner.Region != "us-east-1" {`, "	if false {", bucket},
+		{"owners-tags-wiped", "tags that the owner put on the bucket would be wiped", "internal/kind/bucket/settings.go", "maps.Clone(have)\n\n	for k, v := range c.Tags() {", "map[string]string{}\n\n	for k, v := range c.Tags() {", bucket},
+		{
+			"policy-order-is-drift", "AWS's own formatting of a policy would be reported and rewritten for ever", "internal/kind/policydoc/policydoc.go",
+			`	return err == nil && x == y
+}
+
+// Merge`, `	return err == nil && x == y && a == b
+}
+
+// Merge`, "./internal/kind/policydoc " + role,
+		},
+		{
+			"endpoint-refusal-ignored", "an endpoint that AWS did not delete would seem to be on its way", "internal/kind/vpcendpoint/vpcendpoint.go",
+			"		err = unsuccessful(out.Unsuccessful)", "		_ = out", endpoint,
+		},
+		{
+			"group-of-others", "a stranger's group of our name would never be told of", group[2:] + "/securitygroup.go",
+			"		if !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {", "		if false {", group,
+		},
+		{"invalid-is-ready", "queues would be made on an environment that can never run a job", ce, `	case types.CEStatusValid:
+		forget(c, memoInvalid, memoNudged)
+	case types.CEStatusInvalid:
+		return e.revive(ctx, c, found, result)
+`, "	case types.CEStatusValid, types.CEStatusInvalid:\n", compute},
+		{
+			"environment-not-disabled", "Batch refuses to delete what is enabled", "internal/kind/computeenvironment/invalid.go",
+			"	if d.State != types.CEStateDisabled {", "	if false {", compute,
+		},
+		{
+			"stuck-for-ever", "an environment that can never be deleted would be waited for without a word", "internal/kind/computeenvironment/invalid.go",
+			`		if c.Memo[memoDeleting] != "" && age(c, memoDeleting) >= patience && aboutRoles(reason) {`, "		if false {", compute,
+		},
+		{"queue-not-disabled", "Batch refuses to delete what is enabled", "internal/kind/jobqueue/remove.go", "	case found.State != types.JQStateDisabled:", "	case false:", queue},
+		{
+			"running-jobs-only", "jobs that wait would never be ended: ListJobs answers RUNNING ones unless told", "internal/kind/jobqueue/remove.go",
+			"		string(types.JobStatusSubmitted), string(types.JobStatusPending), string(types.JobStatusRunnable), string(types.JobStatusStarting), string(types.JobStatusRunning),",
+			"		string(types.JobStatusRunning),", queue,
+		},
+		{
+			"jobs-page-forgotten", "jobs beyond the first page would never be ended", "internal/kind/jobqueue/remove.go",
+			`	if token := aws.ToString(out.NextToken); token != "" {`, "	if token := aws.ToString(out.NextToken); false {", queue,
+		},
+	}
+}
+
+// awsMutations spoil how AWS's answers are read.
+func awsMutations() []mutation {
+	const (
+		file  = "internal/awserr/awserr.go"
+		tests = "./internal/awserr"
+	)
+
+	return []mutation{
+		{"throttled-is-invalid", "a throttle would fail the operation", file, `{"Throttling*", "", deploy.Throttled},`, `{"Throttling*", "", deploy.Invalid},`, tests},
+		{
+			"message-ignored", "Batch says ClientException for everything: a resource being modified would fail the operation", file,
+			`		{"ClientException", "resource is being modified", deploy.NotReady},
+`, "", tests,
+		},
+		{"dependency-is-final", "the first lingering network interface would end a delete", file, `{"DependencyViolation", "", deploy.NotReady},`, `{"DependencyViolation", "", deploy.Conflict},`, tests},
+		{"unanswered-is-final", "a lost answer would fail the operation", file, `e := deploy.Errorf(deploy.Transient, "aws_unanswered", "%w", err)`, `e := deploy.Errorf(deploy.Internal, "aws_unanswered", "%w", err)`, tests},
+		{"remedy-missing", "the owner would not learn what to do about a quota", file, `		return "Request an increase of the quota in Service Quotas, or delete something that counts against it, and try again."`, `		return ""`, tests},
+		{
+			"started-twice-is-an-error", "an operation whose start was answered late would be started again under the next epoch", "internal/awssfn/awssfn.go",
+			`	if err != nil && awserr.Code(err) != "ExecutionAlreadyExists" {`, "	if err != nil {", "./internal/awssfn",
+		},
+		{
+			"never-started-is-an-error", "an operation whose api died would never be started", "internal/awssfn/awssfn.go",
+			`	if awserr.Code(err) == "ExecutionDoesNotExist" {`, "	if false {", "./internal/awssfn",
+		},
+	}
+}
+
+// edgeMutations spoil who is let in and what is let out.
+func edgeMutations() []mutation {
+	return []mutation{
+		{
+			"tenant-from-header", "anybody could be any tenant", "internal/lambdahttp/principal.go",
+			"		return p.token(a.JWT.Claims)\n",
+			"		who, err := p.token(a.JWT.Claims)\n		if t := r.Header.Get(\"X-Tenant\"); t != \"\" {\n			who.Tenant = t\n		}\n\n		return who, err\n",
+			"./internal/lambdahttp",
+		},
+		{
+			"unknown-role-let-in", "a token for another service would open this one", "internal/lambdahttp/principal.go",
+			"	if len(roles) == 0 {", "	if false {", "./internal/lambdahttp",
+		},
+		{
+			"panic-tells", "what a panic holds would end in the state machine's history", "internal/lambdastep/lambdastep.go",
+			`				err = named("Internal", "The function met an error of its own; its log tells more.")`, `				err = named("Internal", fmt.Sprint(r))`, "./internal/lambdastep",
+		},
+		{
+			"unnamed-error-tells", "what an error holds would end in the state machine's history", "internal/lambdastep/lambdastep.go",
+			`		return out, named("Internal", "The function met an error of its own; its log tells more.")`, `		return out, named("Internal", err.Error())`, "./internal/lambdastep",
+		},
+		{
+			"signal-unnamed", "Step Functions would see a Go type that no Retry knows", "internal/lambdastep/lambdastep.go",
+			"			return out, named(string(s.Name), s.Message)", "			return out, s", "./internal/lambdastep",
+		},
+	}
+}
