@@ -76,6 +76,13 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 				bound: {boundary}, "iam:PolicyARN": {"arn:aws:iam::aws:policy/AdministratorAccess"},
 			}},
 		},
+		"a neighbour of the managed policy": {
+			"nor one that stands next to it", "iam",
+			request{Action: "iam:AttachRolePolicy", Resource: ours, Context: policy.Context{bound: {boundary}, "iam:PolicyARN": {managed}}},
+			request{Action: "iam:AttachRolePolicy", Resource: ours, Context: policy.Context{
+				bound: {boundary}, "iam:PolicyARN": {"arn:aws:iam::aws:policy/service-role/AWSBatchServiceRole"},
+			}},
+		},
 		"somebody's role into our profile": {
 			"an instance must not get an administrator's role", "iam",
 			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"ec2.amazonaws.com"}}},
