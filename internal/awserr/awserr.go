@@ -151,7 +151,7 @@ func Classify(err error) *deploy.Error {
 	class := match(api)
 
 	e := deploy.Errorf(class, "aws_"+string(class), "%w", err)
-	e.Message = deploy.Scrub(api.ErrorCode() + ": " + api.ErrorMessage())
+	e.Message = deploy.Scrub(call(err) + api.ErrorCode() + ": " + api.ErrorMessage())
 	e.AWSCode = api.ErrorCode()
 	e.Remedy = remedy(class)
 
@@ -196,13 +196,19 @@ func unanswered(err error) *deploy.Error {
 		e.Message = "AWS did not answer in time."
 	}
 
-	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
-		e.Message = op.Service() + " " + op.Operation() + ": " + e.Message
-	}
-
+	e.Message = call(err) + e.Message
 	e.Remedy = remedy(deploy.Transient)
 
 	return e
+}
+
+// call names the call that failed, as in "Batch CreateJobQueue: ".
+func call(err error) string {
+	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return op.Service() + " " + op.Operation() + ": "
+	}
+
+	return ""
 }
 
 func match(api smithy.APIError) deploy.Class {

@@ -90,7 +90,7 @@ func (c *Control) once(ctx context.Context, claim *store.Claim, act func() (Admi
 	admitted, err := act()
 	if err != nil && !ambiguous(err) {
 		if err := c.Store.Release(context.WithoutCancel(ctx), *claim); err != nil {
-			c.Log.WarnContext(ctx, "release an idempotency key", "error", err)
+			c.Log.WarnContext(ctx, "release an idempotency key", "error", deploy.Scrub(err.Error()))
 		}
 	}
 
@@ -192,7 +192,7 @@ func (c *Control) admit(ctx context.Context, header deploy.Deployment, op deploy
 
 	// From here on the operation exists. If it cannot be started now, the watchdog starts it.
 	if err := c.Starter.Start(ctx, execution(c.Place, header)); err != nil {
-		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", err)
+		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", deploy.Scrub(err.Error()))
 	}
 
 	return admitted, nil

@@ -162,7 +162,7 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, req SteerRequest
 	*op = change.Operations[0] // at its new version
 
 	if err := c.Starter.Start(ctx, execution(c.Place, *header)); err != nil {
-		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", err)
+		c.Log.WarnContext(ctx, "start execution", "operation", op.ID, "error", deploy.Scrub(err.Error()))
 	}
 
 	return c.seen(record), nil

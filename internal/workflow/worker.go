@@ -398,7 +398,7 @@ func (w *Worker) failure(ctx context.Context, in Input, r *deploy.Resource, step
 		return w.end(ctx, in.Key(), r, step, e)
 	}
 
-	w.Log.InfoContext(ctx, "step will be tried again", "operation", in.Operation, "resource", r.Ref, "class", e.Class, "error", err)
+	w.Log.InfoContext(ctx, "step will be tried again", "operation", in.Operation, "resource", r.Ref, "class", e.Class, "error", deploy.Scrub(err.Error()))
 
 	step.Error = e
 	if step.WaitingFor == "" {
@@ -416,7 +416,7 @@ func (w *Worker) failure(ctx context.Context, in Input, r *deploy.Resource, step
 func (w *Worker) end(ctx context.Context, key deploy.Key, r *deploy.Resource, step *deploy.Step, e *deploy.Error) error {
 	now := w.Clock.Now()
 
-	step.State, step.Error, step.EndTime, r.BusyUntil = deploy.StepFailed, e.Of(r.Ref), now, time.Time{}
+	step.State, step.Error, step.WaitingFor, step.EndTime, r.BusyUntil = deploy.StepFailed, e.Of(r.Ref), "", now, time.Time{}
 	if step.StartTime.IsZero() {
 		step.StartTime = now
 	}
@@ -425,9 +425,17 @@ func (w *Worker) end(ctx context.Context, key deploy.Key, r *deploy.Resource, st
 		return storeSignal(err)
 	}
 
-	w.Log.ErrorContext(ctx, "step failed", "resource", r.Ref, "class", e.Class, "code", e.Code, "error", e.Message, "cause", errors.Unwrap(e))
+	w.Log.ErrorContext(ctx, "step failed", "resource", r.Ref, "class", e.Class, "code", e.Code, "error", e.Message, "cause", cause(e))
 
 	return signal(Failed, e.Message)
+}
+
+func cause(e *deploy.Error) string {
+	if err := errors.Unwrap(e); err != nil {
+		return deploy.Scrub(err.Error())
+	}
+
+	return ""
 }
 
 // stamp marks the moment of a write: the watchdog reads it.
