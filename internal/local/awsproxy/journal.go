@@ -8,10 +8,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/local/awsmodel"
 )
 
-// journalSize is how many calls the journal keeps; of more, the oldest quarter is dropped.
-const journalSize = 400_000
+// The journal keeps at least the last journalKeeps calls. It drops old ones a lot at a time, so that dropping costs nothing to speak of.
+const (
+	journalKeeps = 200_000
+	journalDrops = 50_000
+)
 
 // Call is one entry of the journal.
 type Call struct {
@@ -54,8 +59,8 @@ func (j *journal) begin(c *call) *record {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 
-	if len(j.records) >= journalSize {
-		j.records = slices.Delete(j.records, 0, journalSize/4)
+	if len(j.records) >= journalKeeps+journalDrops {
+		j.records = slices.Delete(j.records, 0, journalDrops)
 	}
 
 	j.records = append(j.records, r)
@@ -101,6 +106,17 @@ func (j *journal) calls() []Call {
 
 // Calls gives the journal in the order in which the calls arrived.
 func (p *Proxy) Calls() []Call { return p.journal.calls() }
+
+// Check holds the input of a call against the service's model and gives every breach, as the SDK or the service's front end would find it. Calls that no model
+// describes are a breach themselves.
+func (p *Proxy) Check(c Call) []error {
+	op, err := p.catalog.Operation(c.Service, c.Action)
+	if err != nil {
+		return []error{err}
+	}
+
+	return awsmodel.Validate(op, c.Input)
+}
 
 func (p *Proxy) serveCalls(w http.ResponseWriter, r *http.Request) {
 	account := r.URL.Query().Get("account")

@@ -454,9 +454,24 @@ func write(w http.ResponseWriter, a *answer) {
 
 	w.WriteHeader(a.status)
 
-	if _, err := io.Copy(w, a.stream); err != nil {
+	if _, err := io.Copy(flushing{w, http.NewResponseController(w)}, a.stream); err != nil {
 		panic(http.ErrAbortHandler) // half an object must not look like a whole one
 	}
+}
+
+// flushing sends each piece on as it comes.
+type flushing struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+func (f flushing) Write(b []byte) (int, error) {
+	n, err := f.Writer.Write(b)
+	if err != nil {
+		return n, err
+	}
+
+	return n, f.control.Flush()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -93,6 +93,16 @@ func testJournal(t *testing.T, b *bench) {
 		t.Errorf("journal (-want +got):\n%s", diff)
 	}
 
+	for _, c := range w.calls() {
+		if errs := b.proxy.Check(c); len(errs) > 0 {
+			t.Errorf("%s is not valid: %v", c.Action, errs)
+		}
+	}
+
+	if errs := b.proxy.Check(awsproxy.Call{Service: "ec2", Action: "CreateVpc", Input: map[string]any{"CidrBlok": "x"}}); len(errs) != 1 {
+		t.Errorf("a member that nobody knows gives %v", errs)
+	}
+
 	first := w.calls()[0]
 	if first.Function != "worker" || first.AccessKey != "LOCAL-"+w.account+"-worker-1" || first.Region != region || first.Input["CidrBlock"] != "10.0.0.0/16" {
 		t.Errorf("the first call is not told whole: %+v", first)
@@ -437,5 +447,4 @@ func testUserIsNotBroken(t *testing.T, b *bench) {
 	if len(calls) != 1 || calls[0].Function != "user" {
 		t.Errorf("a person's call is not in the journal: %+v", calls)
 	}
-
 }

@@ -237,8 +237,14 @@ func batchResources(c *call) []string {
 	var out []string
 
 	for _, kind := range []struct{ member, noun string }{
-		{"computeEnvironmentName", "compute-environment"}, {"computeEnvironment", "compute-environment"}, {"jobQueueName", "job-queue"}, {"jobQueue", "job-queue"},
-		{"computeEnvironments", "compute-environment"}, {"jobQueues", "job-queue"}, {"jobDefinition", "job-definition"}, {"jobDefinitionName", "job-definition"},
+		{"computeEnvironmentName", "compute-environment"},
+		{"computeEnvironment", "compute-environment"},
+		{"jobQueueName", "job-queue"},
+		{"jobQueue", "job-queue"},
+		{"computeEnvironments", "compute-environment"},
+		{"jobQueues", "job-queue"},
+		{"jobDefinition", "job-definition"},
+		{"jobDefinitionName", "job-definition"},
 	} {
 		for name := range strings.SplitSeq(joined(c.input[kind.member]), ",") {
 			switch {
