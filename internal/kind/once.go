@@ -38,6 +38,8 @@ func once(ctx context.Context, c *Call, find, create func(ctx context.Context) (
 		return id, err
 	}
 
+	earlier, sent := c.Memo[memoCreating]
+
 	c.Note(memoCreating, c.Now().UTC().Format(time.RFC3339Nano))
 
 	if err := c.Save(ctx); err != nil {
@@ -49,6 +51,11 @@ func once(ctx context.Context, c *Call, find, create func(ctx context.Context) (
 		// AWS's own refusal means that nothing was made; anything else may hide a success.
 		if class := awserr.Classify(err).Class; class != deploy.Transient && class != deploy.Internal {
 			c.Removed()
+
+			// But an earlier attempt of which nobody knows the end may have made it.
+			if sent {
+				c.Note(memoCreating, earlier)
+			}
 		}
 
 		return "", err
@@ -64,6 +71,9 @@ func (c *Call) Unsure() bool {
 
 	return err == nil && c.Now().Sub(sent) < settle
 }
+
+// Tried tells that a create was sent and not refused: what stands there under our name may be ours.
+func (c *Call) Tried() bool { return c.Memo[memoCreating] != "" }
 
 // Removed ends Unsure: AWS accepted the removal of the object that the create made, so the next empty look is to be believed.
 func (c *Call) Removed() { delete(c.Memo, memoCreating) }

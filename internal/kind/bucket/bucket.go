@@ -182,8 +182,8 @@ func (b *Bucket) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) 
 	case absent:
 		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no bucket was made"}, nil
 	case closed, elsewhere:
-		// Never seen as ours: somebody else's. Once ours and closed now is a refusal that a person must lift, not a bucket that is gone.
-		if c.ID == "" {
+		// Never asked for, or refused: somebody else's. What may be ours and is closed now is a refusal that a person must lift, not a bucket that is gone.
+		if c.ID == "" && !c.Tried() {
 			return kind.Result{Done: true}, nil
 		}
 

@@ -614,6 +614,35 @@ func TestOursButClosed(t *testing.T) {
 	}
 }
 
+// A bucket that was made, but denied before anybody could record its name, is not somebody else's when the removal is denied too.
+func TestOursBeforeItWasSeenButClosed(t *testing.T) {
+	b := setting{data: deploy.Purge}.build(t)
+	denied := &smithy.GenericAPIError{Code: "AccessDenied", Message: "a service control policy forbids it", Fault: smithy.FaultClient}
+
+	b.World.Fault = func(_ context.Context, c awsfake.Call) awsfake.Fault {
+		if len(b.World.S3.Buckets()) > 0 {
+			return awsfake.Fault{Before: denied}
+		}
+
+		return awsfake.Fault{}
+	}
+
+	if _, err := b.Until(t.Context(), deploy.Ensure); !awserr.Is(err, deploy.Denied) {
+		t.Fatalf("ensure: got %v, want class denied", err)
+	}
+
+	if r, err := b.Look(t.Context(), deploy.Remove); !awserr.Is(err, deploy.Denied) {
+		t.Errorf("remove: got %+v, %v, want class denied", r, err)
+	}
+
+	b.World.Fault = nil
+	b.Remove(t)
+
+	if left := b.World.S3.Buckets(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestOperationAbortedIsWaitedOut(t *testing.T) {
 	b := setting{data: deploy.Purge}.build(t)
 	tried := map[string]bool{}
