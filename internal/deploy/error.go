@@ -113,9 +113,10 @@ func AsError(err error) *Error {
 	}
 }
 
-// Scrub makes a text from outside safe to keep: one line of valid UTF-8 of at most 1 KiB.
+// Scrub makes a text from outside safe to keep: one line of valid UTF-8 of at most 1 KiB, without the credentials that a signed request carries (the
+// errors of Go's HTTP client quote its whole URL).
 func Scrub(s string) string {
-	s = strings.ToValidUTF8(s, "?")
+	s = unsigned(strings.ToValidUTF8(s, "?"))
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '
@@ -125,6 +126,32 @@ func Scrub(s string) string {
 	}, s)
 
 	return clip(strings.TrimSpace(s))
+}
+
+// unsigned takes the values of the parameters of AWS's Signature Version 4 out of a text: token, credential and signature.
+func unsigned(s string) string {
+	const prefix = "X-Amz-"
+
+	for from := 0; ; {
+		i := strings.Index(s[from:], prefix)
+		if i < 0 {
+			return s
+		}
+
+		from += i + len(prefix)
+
+		value := from + strings.IndexAny(s[from:], "=: \"'&")
+		if value < from || s[value] != '=' {
+			continue
+		}
+
+		end := strings.IndexAny(s[value:], " \"'&")
+		if end < 0 {
+			end = len(s) - value
+		}
+
+		s = s[:value+1] + "..." + s[value+end:]
+	}
 }
 
 func clip(s string) string {
