@@ -1,7 +1,11 @@
 package simulation
 
 import (
+	"context"
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/aws/smithy-go"
 
@@ -9,18 +13,267 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/memory"
 )
 
+// Action is how a point breaks.
+type Action string
+
+// The actions. A new one gets a line in Faults, and is thereby tried at every point where it can happen.
+const (
+	None         Action = ""
+	CrashBefore  Action = "crash-before"
+	CrashAfter   Action = "crash-after"
+	LoseAnswer   Action = "lose-answer"
+	Throttle     Action = "throttle"
+	ServerError  Action = "server-error"
+	Refuse       Action = "refuse"
+	Pause        Action = "pause"
+	Twice        Action = "twice"
+	TwiceLater   Action = "twice-later"
+	Outage       Action = "outage"
+	Deny         Action = "deny"
+	Exhaust      Action = "exhaust"
+	Fatal        Action = "fatal"
+	Stop         Action = "stop"
+	ClockForward Action = "clock-forward"
+	ClockBack    Action = "clock-back"
+	Vanish       Action = "vanish"
+)
+
+// Fault is a kind of fault.
+type Fault struct {
+	Action Action
+	// Why says what happens in the real world.
+	Why string
+	// At tells whether it can happen at a point.
+	At func(Point) bool
+	// Excuses: after it a create may be rolled back and a removal may need another try. Every other fault passes, and must not be noticed.
+	Excuses bool
+}
+
+// Faults lists the kinds of faults.
+func Faults() []Fault {
+	anywhere := func(Point) bool { return true }
+	ofAWS := func(p Point) bool { return p.Service != "store" && p.Service != "sfn" }
+	first := func(p Point) bool { return p.Step() && p.Call() == "store.Load" }
+	inStep := func(p Point) bool { return p.Step() }
+
+	return []Fault{
+		{CrashBefore, "the process dies before a call", anywhere, false},
+		{CrashAfter, "the process dies after a call", anywhere, false},
+		{LoseAnswer, "the answer of a call is lost", anywhere, false},
+		{Throttle, "a call is throttled", anywhere, false},
+		{ServerError, "a service stumbles", anywhere, false},
+		{Refuse, "AWS refuses a call for good", ofAWS, true},
+		{Pause, "the process stands still before a call for five minutes, and goes on when nobody counts on it any more", inStep, false},
+		{Twice, "an invocation is delivered twice at once", first, false},
+		{TwiceLater, "an invocation is delivered again minutes later", first, false},
+		{Outage, "the table answers nobody for 30 s", func(p Point) bool { return p.Service == "store" }, false},
+		{Deny, "a service denies everything for ten minutes", ofAWS, true},
+		{Exhaust, "a quota is used up for ten minutes", func(p Point) bool { return ofAWS(p) && strings.HasPrefix(p.Operation, "Create") }, true},
+		{Fatal, "the execution ends in a way that no Catch sees", first, false},
+		{Stop, "somebody stops the execution", first, false},
+		{ClockForward, "the functions' clock is an hour ahead for a minute", first, true},
+		{ClockBack, "the functions' clock is an hour behind for a minute", first, true},
+		{Vanish, "somebody removes a resource by hand", first, true},
+	}
+}
+
+// FaultOf finds an action's line.
+func FaultOf(a Action) Fault {
+	all := Faults()
+
+	return all[slices.IndexFunc(all, func(f Fault) bool { return f.Action == a })]
+}
+
+// Point is a call of a function: who makes it (verb and resource, api or watchdog), what it calls, and how often it did so before.
+type Point struct{ Who, Service, Operation, Number string }
+
+// ParsePoint reads what World.Points lists.
+func ParsePoint(text string) Point {
+	text, number, _ := strings.Cut(text, " #")
+	cut := strings.LastIndex(text, " ")
+	service, operation, _ := strings.Cut(text[cut+1:], ".")
+
+	return Point{Who: text[:cut], Service: service, Operation: operation, Number: number}
+}
+
+// Call is what is called.
+func (p Point) Call() string { return p.Service + "." + p.Operation }
+
+// Step tells whether a state of the machine makes the call.
+func (p Point) Step() bool { return p.Who != "api" && p.Who != "watchdog" }
+
+// Secret is planted in errors that did not come from AWS; it must turn up nowhere.
+const Secret = "planted-and-to-be-seen-nowhere"
+
+// standing is a fault that lasts.
+type standing struct {
+	until time.Time
+	// service and prefix say which calls: those of the service whose operation begins so.
+	service, prefix string
+	action          Action
+}
+
+// stands tells how a call breaks because of a fault that lasts. The caller holds the lock.
+func (w *World) stands(service, operation string) Action {
+	now := time.Now()
+
+	for _, s := range w.standing {
+		if now.Before(s.until) && s.service == service && strings.HasPrefix(operation, s.prefix) {
+			return s.action
+		}
+	}
+
+	return None
+}
+
+// Stand lets the calls of a service whose operations begin with a prefix break for a time.
+func (w *World) Stand(service, prefix string, how Action, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.standing = append(w.standing, standing{time.Now().Add(d), service, prefix, how})
+}
+
+// Lift ends the faults that last.
+func (w *World) Lift() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.standing = nil
+}
+
+// effect does what an action does beyond its call, and answers what is left to do to the call itself.
+func (w *World) effect(ctx context.Context, in *invocation, a Action, service string) Action {
+	switch a {
+	case Pause:
+		time.Sleep(5 * time.Minute)
+	case Twice:
+		w.again(ctx, in, 0)
+	case TwiceLater:
+		w.again(ctx, in, 3*time.Minute)
+	case Outage:
+		w.Stand("store", "", ServerError, 30*time.Second)
+
+		return ServerError
+	case Deny:
+		w.Stand(service, "", Refuse, 10*time.Minute)
+
+		return Refuse
+	case Exhaust:
+		w.Stand(service, "Create", Exhaust, 10*time.Minute)
+
+		return Exhaust
+	case Fatal:
+		in.fatal = true
+	case Stop:
+		w.mu.Lock()
+		if r := w.executions[in.execution]; r != nil {
+			r.cancel()
+		}
+		w.mu.Unlock()
+	case ClockForward:
+		w.shift(time.Hour)
+	case ClockBack:
+		w.shift(-time.Hour)
+	case Vanish:
+		w.vanish()
+	case Throttle:
+		w.mu.Lock()
+		w.cost.Throttled++
+		w.mu.Unlock()
+
+		return a
+	case CrashBefore, CrashAfter:
+		if in.who != "api" || service == "store" || service == "sfn" {
+			return a
+		}
+
+		// The checks before a create run side by side: nobody could recover what one of them throws.
+		w.mu.Lock()
+		in.dead = true
+		w.mu.Unlock()
+
+		return LoseAnswer
+	case None, LoseAnswer, ServerError, Refuse:
+		return a
+	}
+
+	return None
+}
+
+// again delivers an invocation once more. Nobody waits for its answer.
+func (w *World) again(ctx context.Context, in *invocation, later time.Duration) {
+	ctx = context.WithValue(context.Background(), executionKey{}, ctx.Value(executionKey{}))
+
+	w.wait.Go(func() {
+		time.Sleep(later)
+
+		_, _ = w.invoke(ctx, in.function, in.payload)
+	})
+}
+
+func (w *World) shift(by time.Duration) {
+	w.mu.Lock()
+	w.skew += by
+	w.mu.Unlock()
+
+	w.wait.Go(func() {
+		time.Sleep(time.Minute)
+
+		w.mu.Lock()
+		w.skew -= by
+		w.mu.Unlock()
+	})
+}
+
+// vanish takes away one of the deployment's resources, another one in each seed.
+func (w *World) vanish() {
+	var ids []string
+
+	for id, tags := range w.AWS.Inventory() {
+		if ours(tags) {
+			ids = append(ids, id)
+		}
+	}
+
+	if len(ids) == 0 {
+		return
+	}
+
+	slices.Sort(ids)
+
+	w.mu.Lock()
+	id := ids[w.jitter.IntN(len(ids))]
+	w.mu.Unlock()
+
+	w.AWS.Vanish(id)
+
+	w.mu.Lock()
+	w.taken = append(w.taken, id)
+	w.mu.Unlock()
+}
+
+func (w *World) vanished(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return slices.Contains(w.taken, id)
+}
+
 // broken is the error of an action as the caller sees it.
 func broken(a Action) error {
 	switch a {
 	case LoseAnswer:
-		return errors.New("connection reset by peer")
+		return errors.New(`Post "https://example.com/?X-Amz-Security-Token=` + Secret + `": read: connection reset by peer`)
 	case Refuse:
 		return &smithy.GenericAPIError{Code: "AccessDenied", Message: "a service control policy forbids it", Fault: smithy.FaultClient}
+	case Exhaust:
+		return &smithy.GenericAPIError{Code: "LimitExceeded", Message: "You have reached your limit", Fault: smithy.FaultClient}
 	case Throttle:
 		return &smithy.GenericAPIError{Code: "ThrottlingException", Message: "Rate exceeded", Fault: smithy.FaultClient}
 	case ServerError:
 		return &smithy.GenericAPIError{Code: "InternalError", Message: "we are sorry", Fault: smithy.FaultServer}
-	case None, CrashBefore, CrashAfter:
+	default:
 	}
 
 	return nil
@@ -34,12 +287,9 @@ func (w *World) breakAWS(a Action) awsfake.Fault {
 		return awsfake.Fault{After: func() { panic(crash{}) }}
 	case LoseAnswer:
 		return awsfake.Fault{Lost: broken(a)}
-	case Refuse, Throttle, ServerError:
+	default:
 		return awsfake.Fault{Before: broken(a)}
-	case None:
 	}
-
-	return awsfake.Fault{}
 }
 
 func (w *World) breakStore(a Action) memory.Fault {
@@ -50,10 +300,7 @@ func (w *World) breakStore(a Action) memory.Fault {
 		return memory.Fault{After: func() { panic(crash{}) }}
 	case LoseAnswer:
 		return memory.Fault{Lost: broken(a)}
-	case Refuse, Throttle, ServerError:
+	default:
 		return memory.Fault{Before: broken(a)}
-	case None:
 	}
-
-	return memory.Fault{}
 }

@@ -1,204 +1,285 @@
 package simulation_test
 
 import (
-	"context"
 	"fmt"
-	"maps"
+	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation"
 )
 
-// every is how many of the worlds a plain `go test` tries: each seventh. METAFLOW_DEPLOYER_SIMULATE=all tries them all.
-func every() int {
-	if os.Getenv("METAFLOW_DEPLOYER_SIMULATE") == "all" {
-		return 1
+// sample takes some of the trials, the same ones each time: a plain `go test` few, `make test` more, `make simulate` (METAFLOW_DEPLOYER_SIMULATE=all) all.
+func sample(trials []simulation.Trial, few, more int) []simulation.Trial {
+	n := few
+
+	switch {
+	case os.Getenv("METAFLOW_DEPLOYER_SIMULATE") == "all":
+		return trials
+	case os.Getenv("METAFLOW_DEPLOYER_VENV") != "":
+		n = more
 	}
 
-	return 7
-}
-
-// fault breaks one point once.
-type fault struct {
-	point  string
-	action simulation.Action
-}
-
-func (f fault) String() string { return string(f.action) + " at " + f.point }
-
-// inject lets each fault happen once.
-func inject(w *simulation.World, faults ...fault) {
-	var (
-		mu   sync.Mutex
-		left = slices.Clone(faults)
-	)
-
-	w.Fault = func(point string) simulation.Action {
-		mu.Lock()
-		defer mu.Unlock()
-
-		for i, f := range left {
-			if f.point == point {
-				left = slices.Delete(left, i, i+1)
-
-				return f.action
-			}
-		}
-
-		return simulation.None
+	if n >= len(trials) {
+		return trials
 	}
+
+	r := rand.New(rand.NewPCG(uint64(len(trials)), 7)) //nolint:gosec // the sample is to be the same each time
+
+	var some []simulation.Trial
+	for _, i := range r.Perm(len(trials))[:n] {
+		some = append(some, trials[i])
+	}
+
+	return some
 }
 
-// points runs an undisturbed life and lists where a create and where its delete can break.
-func points(t *testing.T) (creating, deleting []string) {
+// one runs a trial in a bubble of virtual time of its own.
+func one(t *testing.T, trial simulation.Trial, undisturbed *simulation.Report) (r simulation.Report) {
 	t.Helper()
 
-	world(t, func(t *testing.T, w *simulation.World) {
+	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 
-		ctx := t.Context()
-		create(ctx, t, w, deploy.Spec{})
-		creating = w.Points()
-		remove(ctx, t, w, deploy.Purge)
-		deleting = w.Points()[len(creating):]
+		r = trial.Run(t.Context(), undisturbed)
 	})
 
-	return creating, deleting
+	return r
 }
 
-// refusable tells whether AWS may refuse a call for good without the outcome being the refusal's: reads and the store are left to other tests.
-func refusable(point string) bool {
-	return !strings.Contains(point, "store.") && !strings.Contains(point, "sfn.")
+// undisturbed runs the trial's life and weather without a fault.
+func undisturbed(t *testing.T, weather, life string) *simulation.Report {
+	t.Helper()
+
+	trial := simulation.Trial{Seed: 1, Weather: weather, Life: life}
+
+	r := one(t, trial, nil)
+	if r.Err != nil {
+		t.Fatalf("%s\n%v", again(trial), r.Err)
+	}
+
+	return &r
 }
 
-// live runs a whole life under faults and says what is wrong with it.
-func live(ctx context.Context, w *simulation.World, mayFail bool) error {
-	before := w.AWS.Inventory()
+// again is the line that runs a trial again.
+func again(trial simulation.Trial) string {
+	return fmt.Sprintf("METAFLOW_DEPLOYER_WORLD='%s' go test -count 1 -v -run TestReplay ./tests/simulation", trial)
+}
 
-	err := w.Call(ctx, "api", func(ctx context.Context) error {
-		_, err := w.Control.Create(ctx, owner, workflow.CreateRequest{Name: key.Name, Spec: deploy.Spec{}.WithDefaults()})
+// family runs many trials of one life and prints what came of them.
+func family(t *testing.T, name string, trials []simulation.Trial, calm *simulation.Report) {
+	t.Helper()
 
-		return err
-	})
-	_ = err // an api that broke may or may not have admitted: the record tells
+	var (
+		next    atomic.Int64
+		wait    sync.WaitGroup
+		mu      sync.Mutex
+		wrong   []simulation.Trial
+		reports simulation.Sum
+		began   = time.Now()
+	)
 
-	header, err := w.Settle(ctx, key)
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
-	}
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(trials) {
+					return
+				}
 
-	switch header.Phase {
-	case deploy.PhaseActive:
-		if twice := doubled(w.AWS.Inventory()); len(twice) > 0 {
-			return fmt.Errorf("made twice: %v", twice)
-		}
-	case deploy.PhaseFailed:
-		if !mayFail {
-			return fmt.Errorf("a fault that passes must not fail the create")
-		}
+				r := one(t, trials[i], calm)
 
-		if diff := cmp.Diff(before, shared(w.AWS.Inventory())); diff != "" {
-			return fmt.Errorf("rolled back, but not whole (-before +after):\n%s", diff)
-		}
-	default:
-		return fmt.Errorf("the create ended in %s", header.Phase)
-	}
+				mu.Lock()
+				reports.Add(r)
 
-	for range 3 {
-		err = w.Call(ctx, "api", func(ctx context.Context) error {
-			_, err := w.Control.Delete(ctx, owner, key.Name, deploy.Purge)
-
-			return err
+				if r.Err != nil {
+					wrong = append(wrong, trials[i])
+				}
+				mu.Unlock()
+			}
 		})
-
-		if header, err = w.Settle(ctx, key); err != nil {
-			return fmt.Errorf("delete: %w", err)
-		}
-
-		if header.Phase == deploy.PhaseDeleted || header.Phase == deploy.PhaseNeedsAttention && !mayFail {
-			break
-		}
 	}
 
-	if header.Phase != deploy.PhaseDeleted {
-		return fmt.Errorf("the delete ended in %s", header.Phase)
+	wait.Wait()
+
+	// Many worlds usually fail for one reason.
+	for _, trial := range wrong[:min(len(wrong), 5)] {
+		small := shrink(t, trial, calm)
+		t.Errorf("%s\n%v", again(small), one(t, small, calm).Err)
 	}
 
-	if diff := cmp.Diff(before, shared(w.AWS.Inventory())); diff != "" {
-		return fmt.Errorf("deleted, but not whole (-before +after):\n%s", diff)
-	}
-
-	return nil
+	t.Logf("%-28s %s", name, reports.String(time.Since(began), calm))
 }
 
-// doubled lists resources of which more than one thing carries the tags.
-func doubled(inventory map[string]map[string]string) []string {
-	seen := map[string]int{}
-	for _, tags := range inventory {
-		if ref := tags[deploy.TagResource]; ref != "" {
-			seen[ref]++
+// shrink drops faults one by one as long as the world stays wrong.
+func shrink(t *testing.T, trial simulation.Trial, calm *simulation.Report) simulation.Trial {
+	t.Helper()
+
+	for i := 0; i < len(trial.Faults) && len(trial.Faults) > 1; {
+		smaller := trial
+		smaller.Faults = slices.Delete(slices.Clone(trial.Faults), i, i+1)
+
+		if one(t, smaller, calm).Err != nil {
+			trial = smaller
+		} else {
+			i++
 		}
 	}
 
-	maps.DeleteFunc(seen, func(_ string, n int) bool { return n == 1 })
-
-	return slices.Sorted(maps.Keys(seen))
+	return trial
 }
 
-// TestSingleFaults breaks every point of a life once in every way: a process that dies before and after each call, an answer that is lost, a throttle, a server
-// error; and for AWS a refusal for good, after which a create must be rolled back whole and a delete must be able to finish later.
+// singles breaks every point of a life once, in every way that can happen there.
+func singles(weather, life string, points []string) []simulation.Trial {
+	var trials []simulation.Trial
+
+	for _, f := range simulation.Faults() {
+		for i, p := range points {
+			if f.At(simulation.ParsePoint(p)) {
+				trials = append(trials, simulation.Trial{
+					Seed: uint64(i + 1), Weather: weather, Life: life, Faults: []simulation.Injection{{Point: p, Action: f.Action}},
+				})
+			}
+		}
+	}
+
+	return trials
+}
+
+// TestSingleFaults breaks every point of every life once in every way.
 func TestSingleFaults(t *testing.T) {
 	t.Parallel()
 
-	creating, deleting := points(t)
+	for life, size := range map[string]struct{ few, more int }{
+		"purge": {250, 600}, "rollback": {120, 300}, "keep": {80, 200}, "regret": {80, 200}, "resume": {40, 100}, "resume-rollback": {40, 100}, "skip": {40, 100},
+		"supersede-5": {40, 100}, "supersede-20": {40, 100}, "cancel-5": {40, 100}, "cancel-20": {40, 100},
+	} {
+		t.Run(life, func(t *testing.T) {
+			t.Parallel()
 
-	var faults []fault
+			calm := undisturbed(t, "calm", life)
+			family(t, "single faults, "+life, sample(singles("calm", life, calm.Points), size.few, size.more), calm)
+		})
+	}
+}
 
-	for _, p := range slices.Concat(creating, deleting) {
-		for _, a := range []simulation.Action{
-			simulation.CrashBefore, simulation.CrashAfter, simulation.LoseAnswer, simulation.Throttle, simulation.ServerError, simulation.Refuse,
-		} {
-			if a != simulation.Refuse || refusable(p) {
-				faults = append(faults, fault{p, a})
+// TestPairsOfCrashes lets the processes of a create and its purge die at two points.
+func TestPairsOfCrashes(t *testing.T) {
+	t.Parallel()
+
+	calm := undisturbed(t, "calm", "purge")
+
+	var points []string
+
+	for _, p := range calm.Points {
+		if verb, _, _ := strings.Cut(p, " "); verb == "begin" || verb == "ensure" || verb == "settle" || verb == "api" && strings.HasSuffix(p, "#1") {
+			points = append(points, p)
+		}
+	}
+
+	var trials []simulation.Trial
+
+	for i, p := range points {
+		for _, q := range points[i+1:] {
+			for _, a := range []simulation.Action{simulation.CrashBefore, simulation.CrashAfter} {
+				trials = append(trials, simulation.Trial{
+					Seed: uint64(len(trials)), Weather: "calm", Life: "purge", Faults: []simulation.Injection{{Point: p, Action: a}, {Point: q, Action: a}},
+				})
 			}
 		}
 	}
 
-	tried := 0
+	family(t, "pairs of crashes", sample(trials, 150, 400), calm)
+}
 
-	for i, f := range faults {
-		if i%every() != 0 {
-			continue
-		}
+// TestTriples breaks three points at once, of any life and in any weather.
+func TestTriples(t *testing.T) {
+	t.Parallel()
 
-		tried++
+	lives := []string{"purge", "rollback", "keep", "supersede-10", "cancel-10"}
 
-		t.Run(f.String(), func(t *testing.T) {
+	for _, life := range lives {
+		t.Run(life, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w, err := simulation.NewWorld(1)
-				if err != nil {
-					t.Fatal(err)
+
+			calm := undisturbed(t, "calm", life)
+
+			var trials []simulation.Trial
+
+			r := rand.New(rand.NewPCG(1, 3)) //nolint:gosec // seeded
+			all := singles("calm", life, calm.Points)
+
+			for seed := range 10_000 / len(lives) {
+				trial := simulation.Trial{Seed: uint64(seed), Weather: "calm", Life: life}
+				for range 3 {
+					trial.Faults = append(trial.Faults, all[r.IntN(len(all))].Faults[0])
 				}
 
-				inject(w, f)
+				trials = append(trials, trial)
+			}
 
-				if err := live(t.Context(), w, f.action == simulation.Refuse); err != nil {
-					w.Fault = nil
-					t.Errorf("%v\n%s", err, explain(t.Context(), t, w))
-				}
-			})
+			family(t, "triples, "+life, sample(trials, 30, 80), calm)
 		})
 	}
+}
 
-	t.Logf("%d of %d single faults at %d points of a create and %d of its delete", tried, len(faults), len(creating), len(deleting))
+// TestWeathers tries every life in every weather, with many seeds, and lets processes die in it.
+func TestWeathers(t *testing.T) {
+	t.Parallel()
+
+	for weather := range simulation.Weathers() {
+		t.Run(weather, func(t *testing.T) {
+			t.Parallel()
+
+			var trials []simulation.Trial
+
+			for _, life := range []string{
+				"purge", "rollback", "keep", "regret", "resume", "resume-rollback", "skip", "supersede-0", "supersede-2", "supersede-5", "supersede-10",
+				"supersede-20", "supersede-30", "supersede-45", "cancel-0", "cancel-2", "cancel-5", "cancel-10", "cancel-20",
+			} {
+				for seed := range uint64(10) {
+					trials = append(trials, simulation.Trial{Seed: seed, Weather: weather, Life: life})
+				}
+			}
+
+			calm := one(t, simulation.Trial{Seed: 1, Weather: weather, Life: "purge"}, nil)
+			for _, trial := range singles(weather, "purge", calm.Points) {
+				if a := trial.Faults[0].Action; a == simulation.CrashAfter || a == simulation.LoseAnswer || a == simulation.Pause {
+					trials = append(trials, trial)
+				}
+			}
+
+			family(t, "weather "+weather, sample(trials, 30, 100), nil)
+		})
+	}
+}
+
+// TestReplay runs the world of METAFLOW_DEPLOYER_WORLD ten times: what happens at the same instant happens in any order.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+
+	line := os.Getenv("METAFLOW_DEPLOYER_WORLD")
+	if line == "" {
+		t.Skip("METAFLOW_DEPLOYER_WORLD names no world")
+	}
+
+	trial, err := simulation.ParseTrial(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	calm := one(t, simulation.Trial{Seed: 1, Weather: trial.Weather, Life: trial.Life}, nil)
+
+	for range 10 {
+		if r := one(t, trial, &calm); r.Err != nil {
+			t.Errorf("%d of %d faults happened\n%v", len(r.Hit), len(trial.Faults), r.Err)
+		}
+	}
 }

@@ -7,6 +7,7 @@
 package simulation
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +37,9 @@ func functions() []string { return []string{"workflow", "s3", "iam", "ec2", "bat
 // lambdaTimeout is the functions' Timeout in template.yaml.
 const lambdaTimeout = 40 * time.Second
 
+// installation is the id of every world's installation.
+const installation = "simulated"
+
 // World is one installation in one fake account.
 type World struct {
 	AWS     *awsfake.World
@@ -42,7 +47,7 @@ type World struct {
 	Graphs  *workflow.Graphs
 	Control *workflow.Control
 	Dog     *workflow.Watchdog
-	// Trace is what the state machine's executions cost so far.
+	// Trace is what the state machine's executions cost so far, all of them together.
 	Trace *asl.Trace
 	// Fault is asked at every point; the zero action breaks nothing.
 	Fault func(point string) Action
@@ -51,38 +56,62 @@ type World struct {
 	workers   map[string]*workflow.Worker
 	machine   *asl.Machine
 	jitter    *rand.Rand
+	seed      uint64
 
 	mu         sync.Mutex
-	executions map[string]bool // name -> alive
-	cancels    map[string]context.CancelFunc
+	executions map[string]*run
 	points     []string
 	seen       map[string]int
 	ids        int
 	wait       sync.WaitGroup
+	standing   []standing
+	skew       time.Duration
+	wrong      []string
+	taken      []string // what was removed by hand
+	cost       Cost
+	logs       bytes.Buffer
 }
 
-// Action is how a point breaks.
-type Action string
+// run is one execution.
+type run struct {
+	alive  bool
+	cancel context.CancelFunc
+	trace  *asl.Trace
+}
 
-// The actions.
-const (
-	None        Action = ""
-	CrashBefore Action = "crash-before"
-	CrashAfter  Action = "crash-after"
-	LoseAnswer  Action = "lose-answer"
-	Refuse      Action = "refuse"
-	Throttle    Action = "throttle"
-	ServerError Action = "server-error"
-)
+// Cost is what happened in a world so far.
+type Cost struct {
+	// Transitions are billed state entries, Events the longest history and Largest the largest payload in bytes of any execution.
+	Transitions, Events, Largest int
+	// Invocations of functions and the seconds they ran, of which waiting is virtual time and each call counts 30 ms.
+	Invocations int
+	Seconds     float64
+	// Calls of AWS, and those of them that were throttled.
+	Calls, Throttled int
+}
+
+// callSeconds is what a call of AWS or of the table takes: calls take no virtual time.
+const callSeconds = 0.03
 
 // crash is the panic of a process that dies.
 type crash struct{}
 
+// invocation is one run of a function.
+type invocation struct {
+	who, function, execution string
+	payload                  json.RawMessage
+	calls                    int
+	// fatal: the execution ends with its answer in a way that no Catch sees.
+	fatal bool
+	// dead: the process died in a goroutine of its own; it gets no further than its next call.
+	dead bool
+}
+
 // NewWorld makes an empty installation. It must be called inside a synctest bubble.
 func NewWorld(seed uint64) (*World, error) {
 	w := &World{
-		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, jitter: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // jitter of a simulation
-		executions: map[string]bool{}, cancels: map[string]context.CancelFunc{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
+		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, seed: seed, jitter: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // jitter of a simulation
+		executions: map[string]*run{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
 	}
 
 	// What was made shows late, as on AWS.
@@ -95,25 +124,15 @@ func NewWorld(seed uint64) (*World, error) {
 		return nil, err
 	}
 
-	definition, err := workflow.Compile(graphs)
-	if err != nil {
-		return nil, err
-	}
-
-	substitutions := map[string]string{}
-	for _, f := range functions() {
-		substitutions[strings.ToUpper(f[:1])+f[1:]+"FunctionArn"] = f
-	}
-
-	if w.machine, err = asl.Load(definition, substitutions); err != nil {
+	if w.machine, err = machines(); err != nil {
 		return nil, err
 	}
 
 	place := workflow.Place{
-		Installation: "simulated", Partition: w.AWS.Partition, Account: w.AWS.Account, Region: w.AWS.Region,
+		Installation: installation, Partition: w.AWS.Partition, Account: w.AWS.Account, Region: w.AWS.Region,
 		Boundary: "arn:" + w.AWS.Partition + ":iam::" + w.AWS.Account + ":policy/boundary",
 	}
-	log, clock := logger(), workflow.WallClock{}
+	log, clock := w.logger(), skewed{w: w}
 
 	w.Graphs = graphs
 	w.conductor = &workflow.Conductor{Store: w.Store, Graphs: graphs, Clock: clock, Log: log}
@@ -129,22 +148,78 @@ func NewWorld(seed uint64) (*World, error) {
 	}
 
 	w.AWS.Fault = func(ctx context.Context, c awsfake.Call) awsfake.Fault {
-		return w.breakAWS(w.at(ctx, c.Service+"."+c.Operation))
+		w.order(c)
+
+		return w.breakAWS(w.at(ctx, c.Service, c.Operation))
 	}
 	w.Store.Fault = func(ctx context.Context, method string, _ deploy.Key) memory.Fault {
-		return w.breakStore(w.at(ctx, "store."+method))
+		return w.breakStore(w.at(ctx, "store", method))
 	}
+	w.Store.Moved = w.moved
 
 	return w, nil
 }
 
-func logger() *slog.Logger {
-	var out io.Writer = io.Discard
+// machines keeps the compiled state machine of today's kinds: every world runs the same one.
+var machines = sync.OnceValues(func() (*asl.Machine, error) { //nolint:gochecknoglobals // 200 KB of JSON, the same in 100,000 worlds
+	graphs, err := workflow.NewGraphs(Kinds(awsfake.New()))
+	if err != nil {
+		return nil, err
+	}
+
+	definition, err := workflow.Compile(graphs)
+	if err != nil {
+		return nil, err
+	}
+
+	return load(definition)
+})
+
+func load(definition []byte) (*asl.Machine, error) {
+	substitutions := map[string]string{}
+	for _, f := range functions() {
+		substitutions[strings.ToUpper(f[:1])+f[1:]+"FunctionArn"] = f
+	}
+
+	return asl.Load(definition, substitutions)
+}
+
+// Upgrade lets later executions run on another definition.
+func (w *World) Upgrade(definition []byte) (err error) {
+	w.machine, err = load(definition)
+
+	return err
+}
+
+// skewed is the functions' clock, which may be wrong.
+type skewed struct{ w *World }
+
+func (c skewed) Now() time.Time {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+
+	return time.Now().UTC().Add(c.w.skew)
+}
+
+func (c skewed) Sleep(ctx context.Context, d time.Duration) { workflow.WallClock{}.Sleep(ctx, d) }
+
+// logger keeps what the functions log.
+func (w *World) logger() *slog.Logger {
+	var out io.Writer = locked{w}
 	if os.Getenv("METAFLOW_DEPLOYER_LOG") != "" {
-		out = os.Stderr
+		out = io.MultiWriter(out, os.Stderr)
 	}
 
 	return slog.New(slog.NewTextHandler(out, nil))
+}
+
+type locked struct{ w *World }
+
+func (l locked) Write(b []byte) (int, error) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+
+	return l.w.logs.Write(b)
 }
 
 func (w *World) newID() string {
@@ -159,24 +234,38 @@ func (w *World) newID() string {
 type invocationKey struct{}
 
 // at names the point of a call and asks what happens there. Calls from outside functions (a test's own look) are no points.
-func (w *World) at(ctx context.Context, call string) Action {
-	who, ok := ctx.Value(invocationKey{}).(string)
+func (w *World) at(ctx context.Context, service, operation string) Action {
+	in, ok := ctx.Value(invocationKey{}).(*invocation)
 	if !ok {
 		return None
 	}
 
 	w.mu.Lock()
-	name := who + " " + call
+	name := in.who + " " + service + "." + operation
 	w.seen[name]++
-	point := fmt.Sprintf("%s #%d", name, w.seen[name])
+	point := name + " #" + strconv.Itoa(w.seen[name])
 	w.points = append(w.points, point)
-	w.mu.Unlock()
+	in.calls++
+	dead := in.dead
 
-	if w.Fault == nil {
-		return None
+	if service != "store" && service != "sfn" {
+		w.cost.Calls++
 	}
 
-	return w.Fault(point)
+	action := w.stands(service, operation)
+	w.mu.Unlock()
+
+	if dead && service == "store" {
+		panic(crash{})
+	}
+
+	if w.Fault != nil {
+		if a := w.Fault(point); a != None {
+			action = a
+		}
+	}
+
+	return w.effect(ctx, in, action, service)
 }
 
 // Points lists every point that was passed so far.
@@ -189,8 +278,8 @@ func (w *World) Points() []string {
 
 // Start implements workflow.Starter.
 func (w *World) Start(ctx context.Context, e workflow.Execution) error {
-	name := fmt.Sprintf("%s-%d", e.Operation, e.Epoch)
-	action := w.at(ctx, "sfn.StartExecution")
+	name := executionName(e)
+	action := w.at(ctx, "sfn", "StartExecution")
 
 	if action == CrashBefore {
 		panic(crash{})
@@ -201,15 +290,14 @@ func (w *World) Start(ctx context.Context, e workflow.Execution) error {
 	}
 
 	w.mu.Lock()
-	_, known := w.executions[name]
+	if w.executions[name] == nil {
+		r := &run{alive: true, trace: &asl.Trace{}}
+		w.executions[name] = r
 
-	if !known {
-		w.executions[name] = true
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), executionKey{}, name))
+		r.cancel = cancel
 
-		run, cancel := context.WithCancel(context.Background())
-		w.cancels[name] = cancel
-
-		w.wait.Go(func() { w.execute(run, name, e) })
+		w.wait.Go(func() { w.execute(ctx, name, r, e) })
 	}
 	w.mu.Unlock()
 
@@ -220,53 +308,98 @@ func (w *World) Start(ctx context.Context, e workflow.Execution) error {
 	return broken(action)
 }
 
+func executionName(e workflow.Execution) string {
+	return e.Operation + "-" + strconv.Itoa(e.Epoch)
+}
+
 // Alive implements workflow.Starter.
-func (w *World) Alive(_ context.Context, e workflow.Execution) (alive, known bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-
-	alive, known = w.executions[fmt.Sprintf("%s-%d", e.Operation, e.Epoch)]
-
-	return alive, known, nil
-}
-
-// Stop ends an execution from outside, as StopExecution does: functions that run go on.
-func (w *World) Stop(e workflow.Execution) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-
-	if cancel := w.cancels[fmt.Sprintf("%s-%d", e.Operation, e.Epoch)]; cancel != nil {
-		cancel()
+func (w *World) Alive(ctx context.Context, e workflow.Execution) (alive, known bool, err error) {
+	action := w.at(ctx, "sfn", "DescribeExecution")
+	if action == CrashBefore || action == CrashAfter {
+		panic(crash{})
 	}
+
+	if err := broken(action); err != nil {
+		return false, false, err
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	r := w.executions[executionName(e)]
+
+	return r != nil && r.alive, r != nil, nil
 }
 
-func (w *World) execute(ctx context.Context, name string, e workflow.Execution) {
+func (w *World) execute(ctx context.Context, name string, r *run, e workflow.Execution) {
 	input, err := json.Marshal(e)
 	if err != nil {
 		panic(err)
 	}
 
-	_, err = w.machine.Run(ctx, input, w.Invoke, w.jitter, w.Trace)
+	w.leaks("an input of an execution", string(input))
+
+	w.mu.Lock()
+	jitter := rand.New(rand.NewPCG(w.seed, uint64(len(w.executions)))) //nolint:gosec // jitter of a simulation
+	w.mu.Unlock()
+
+	_, err = w.machine.Run(ctx, input, w.invoke, jitter, r.trace)
 
 	if err != nil && os.Getenv("METAFLOW_DEPLOYER_LOG") != "" {
 		fmt.Fprintln(os.Stderr, "execution", name, err)
 	}
 
 	w.mu.Lock()
-	w.executions[name] = false
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+
+	r.alive = false
+	w.Trace.Transitions += r.trace.Transitions
+	w.Trace.Events += r.trace.Events
+	w.cost.Transitions += r.trace.Transitions
+	w.cost.Events = max(w.cost.Events, r.trace.Events)
+	w.cost.Largest = max(w.cost.Largest, r.trace.Largest)
 }
 
-// Invoke plays Lambda: one invocation in a goroutine of its own, its deadline in the context, a panic as a process that died.
-func (w *World) Invoke(ctx context.Context, function string, payload json.RawMessage) (out json.RawMessage, err error) {
+type executionKey struct{}
+
+// invoke plays Lambda: one invocation, its deadline in the context, a panic as a process that died.
+func (w *World) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+	w.wait.Add(1)
+	defer w.wait.Done()
+
+	execution, _ := ctx.Value(executionKey{}).(string)
+	in := &invocation{function: function, execution: execution, payload: payload}
+
+	began := time.Now()
+	out, err := w.function(ctx, in)
+
+	w.mu.Lock()
+	w.cost.Invocations++
+	w.cost.Seconds += time.Since(began).Seconds() + callSeconds*float64(in.calls)
+	w.mu.Unlock()
+
+	w.leaks("an answer of a function", string(out))
+
+	if err != nil {
+		w.leaks("an error in the history", err.Error())
+	}
+
+	if in.fatal {
+		return nil, &asl.Error{Name: "States.Runtime", Cause: "injected"}
+	}
+
+	return out, err
+}
+
+func (w *World) function(ctx context.Context, call *invocation) (out json.RawMessage, err error) {
 	var in workflow.Input
-	if err := json.Unmarshal(payload, &in); err != nil {
+	if err := json.Unmarshal(call.payload, &in); err != nil {
 		return nil, &asl.Error{Name: "States.Runtime", Cause: err.Error()}
 	}
 
-	who := strings.TrimSpace(fmt.Sprintf("%s %s", in.Verb, in.Resource))
+	call.who = strings.TrimSpace(string(in.Verb) + " " + string(in.Resource))
 
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, invocationKey{}, who), lambdaTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, invocationKey{}, call), lambdaTimeout)
 	defer cancel()
 
 	defer func() {
@@ -280,10 +413,10 @@ func (w *World) Invoke(ctx context.Context, function string, payload json.RawMes
 	}()
 
 	var plan workflow.Plan
-	if function == "workflow" {
+	if call.function == "workflow" {
 		plan, err = w.conductor.Run(ctx, in)
 	} else {
-		err = w.workers[function].Run(ctx, in)
+		err = w.workers[call.function].Run(ctx, in)
 	}
 
 	if s, ok := err.(*workflow.Signal); ok { //nolint:errorlint // the edge sees what lambdastep sees: the outermost error
@@ -335,7 +468,7 @@ func (w *World) Call(ctx context.Context, who string, act func(context.Context) 
 		}
 	}()
 
-	return act(context.WithValue(ctx, invocationKey{}, who))
+	return act(context.WithValue(ctx, invocationKey{}, &invocation{who: who}))
 }
 
 // Root is the project's directory.
