@@ -219,6 +219,7 @@ func (c *call) xml(name string, members ...*awsmodel.Element) *answer {
 type replay struct {
 	sum   [sha256.Size]byte
 	at    time.Time
+	life  time.Duration
 	done  chan struct{}
 	saved *answer // nil where the call was refused: the token is free again
 	id    string
@@ -269,6 +270,18 @@ func tokenCorrections() []entry {
 	return table
 }
 
+// manyTokens is when expired tokens are looked for: the SDKs send one with every transaction.
+const manyTokens = 1000
+
+// prune forgets tokens whose time is over. The caller has the world.
+func (w *world) prune(now time.Time) {
+	if len(w.tokens) < manyTokens {
+		return
+	}
+
+	maps.DeleteFunc(w.tokens, func(_ string, r *replay) bool { return r.life > 0 && now.Sub(r.at) > r.life })
+}
+
 func tokenKey(c *call, token string) string {
 	return c.service + " " + c.action + " " + c.region + " " + token
 }
@@ -283,7 +296,7 @@ func (p *Proxy) once(ctx context.Context, c *call, next handler, t tokened, name
 	key := tokenKey(c, token)
 	params := maps.Clone(c.input)
 	delete(params, t.member)
-	mine := &replay{sum: sha256.Sum256(mustJSON(params)), at: time.Now(), done: make(chan struct{})}
+	mine := &replay{sum: sha256.Sum256(mustJSON(params)), at: p.now(), life: t.life, done: make(chan struct{})}
 
 	for {
 		var first *replay
@@ -291,6 +304,7 @@ func (p *Proxy) once(ctx context.Context, c *call, next handler, t tokened, name
 		c.world.with(func() {
 			first = c.world.tokens[key]
 			if first == nil {
+				c.world.prune(mine.at)
 				c.world.tokens[key] = mine
 			}
 		})
@@ -337,7 +351,7 @@ func (p *Proxy) once(ctx context.Context, c *call, next handler, t tokened, name
 // lasts says whether a token still counts: while the thing it made is there, or for a time.
 func (p *Proxy) lasts(ctx context.Context, c *call, t tokened, r *replay) bool {
 	if t.life > 0 {
-		return time.Since(r.at) < t.life
+		return p.now().Sub(r.at) < t.life
 	}
 
 	root, err := p.askEC2(ctx, c, t.describe, url.Values{t.ids + ".1": {r.id}})

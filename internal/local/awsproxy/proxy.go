@@ -236,6 +236,11 @@ func (p *Proxy) serveAWS(w http.ResponseWriter, r *http.Request) {
 	a, err := p.handle(r.Context(), c)
 	if errors.Is(err, errCut) {
 		p.journal.end(c, a)
+
+		if a != nil && a.stream != nil {
+			_ = a.stream.Close() // nobody reads it
+		}
+
 		// The documented way to end an HTTP exchange without an answer.
 		panic(http.ErrAbortHandler)
 	}
