@@ -1,6 +1,9 @@
 package policy
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // otherRules are those of DynamoDB (list_amazondynamodb.html), Step Functions (list_awsstepfunctions.html) and Service Quotas (list_servicequotas.html).
 func otherRules() map[string]rule {
@@ -35,8 +38,18 @@ func otherRules() map[string]rule {
 	return rules
 }
 
+// table: what names one item by its key is asked for with the key's partition. DynamoDB Developer Guide, "Using IAM policy conditions for fine-grained access
+// control".
 func (w *World) table(action string, in input) Request {
-	return Request{Action: action, Resource: w.arn("dynamodb", "table/"+in.text("TableName"))}
+	r := Request{Action: action, Resource: w.arn("dynamodb", "table/"+in.text("TableName"))}
+
+	// The SDK's structure, or what it is on the wire.
+	pk := in.sub("Key").sub("pk")
+	if partition := cmp.Or(pk.text("Value"), pk.text("S")); partition != "" {
+		r.Context = Context{"dynamodb:LeadingKeys": {partition}}
+	}
+
+	return r
 }
 
 // transact: a transaction is asked for as the calls that it is made of. DynamoDB Developer Guide, "Using IAM with DynamoDB transactions".

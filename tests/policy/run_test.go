@@ -198,6 +198,16 @@ func (j *journal) store(ctx context.Context, method string, key deploy.Key) {
 		_, err = db.Claim(ctx, store.Claim{Tenant: key.Tenant, Key: "k"})
 	case "Release":
 		err = db.Release(ctx, store.Claim{Tenant: key.Tenant, Key: "k"})
+	case "Orphans":
+		_, _, err = db.Orphans(ctx, 1, "")
+	case "NoteOrphan":
+		err = db.NoteOrphan(ctx, deploy.Orphan{Key: key})
+	case "ForgetOrphan":
+		err = db.ForgetOrphan(ctx, "vpc#1")
+	case "Sweeps":
+		_, err = db.Sweeps(ctx)
+	case "NoteSweep":
+		err = db.NoteSweep(ctx, deploy.Sweep{Family: "ec2"})
 	default:
 		err = fmt.Errorf("the store's method %s is not known here", method)
 	}
@@ -348,6 +358,8 @@ type scenario struct {
 	// during changes what exists while the deployment stands, as people do.
 	during func(ctx context.Context, t *testing.T, w *simulation.World)
 	fault  func(point string) simulation.Action
+	// lives is what happens while the deployment stands, all of it in the journal but for what it sets aside.
+	lives func(ctx context.Context, t *testing.T, w *simulation.World, j *journal)
 	// lost: the first execution never comes to be.
 	lost  bool
 	fails bool
@@ -409,6 +421,11 @@ func scenarios() map[string]scenario {
 				w.AWS.Batch.Submit(*out.JobQueues[0].JobQueueName, batchtypes.JobStatusRunnable)
 			},
 			data: deploy.Purge,
+		},
+		"swept": {
+			reason: "the record loses one resource after the other, and the sweeper removes them",
+			lives:  forgotten,
+			data:   deploy.Purge,
 		},
 		"rolled back": {
 			reason: "the queue is refused and everything goes again",
@@ -550,6 +567,10 @@ func run(t *testing.T, s scenario) []policy.Ask {
 				aside(j, func() { s.during(ctx, t, w) })
 			}
 
+			if s.lives != nil {
+				s.lives(ctx, t, w, j)
+			}
+
 			if _, err := w.Control.Delete(ctx, admin, key.Name, s.data); err != nil {
 				t.Fatal(err)
 			}
@@ -593,7 +614,9 @@ func look(ctx context.Context, t *testing.T, w *simulation.World, header deploy.
 	_, err2 := w.Store.Operations(ctx, key, 10, "")
 	_, _, err3 := w.Store.Deployments(ctx, store.List{Tenant: key.Tenant, Size: 10})
 
-	if err := errors.Join(err1, err2, err3); err != nil {
+	_, _, err4 := w.Store.Orphans(ctx, 10, "")
+
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
 

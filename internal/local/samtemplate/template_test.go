@@ -248,7 +248,13 @@ func TestProduct(t *testing.T) {
 		}
 	}
 	var schedule, events int
+	sweeps := map[string]bool{}
 	for _, r := range st.Rules {
+		if r.Every == 30*time.Minute && r.Input == `{"verb": "sweep"}` {
+			sweeps[r.Function] = true
+
+			continue
+		}
 		if r.Function != byName["watchdog"].ARN {
 			t.Errorf("rule %s calls %s", r.Name, r.Function)
 		}
@@ -257,6 +263,11 @@ func TestProduct(t *testing.T) {
 		}
 		if len(r.Pattern) > 0 && json.Valid(r.Pattern) {
 			events++
+		}
+	}
+	for _, worker := range []string{"s3", "iam", "ec2", "batch"} {
+		if !sweeps[byName[worker].ARN] {
+			t.Errorf("the function %s is never asked to sweep", worker)
 		}
 	}
 	if schedule != 1 || events != 1 {
