@@ -32,12 +32,13 @@ type Control interface {
 	Skip(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 }
 
-// Records is what the API reads; every store.Store is one.
+// Records is what the API reads: records, and what the sweeper noted beside them.
 type Records interface {
 	Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 	Operation(ctx context.Context, key deploy.Key, id string) (deploy.Operation, error)
 	Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error)
 	Deployments(ctx context.Context, list store.List) (page []deploy.Deployment, more bool, err error)
+	Orphans(ctx context.Context, size int, after string) (page []deploy.Orphan, more bool, err error)
 }
 
 // Options are what the API stands on. All but RequestID and Version must be set.
@@ -82,6 +83,7 @@ func New(o Options) http.Handler {
 	s.operations()
 	s.steering()
 	s.kinds()
+	s.orphans()
 	s.open()
 	s.finishDocument()
 

@@ -608,6 +608,7 @@ func TestFaults(t *testing.T) {
 		"Throttled":   {"the table asks us to slow down", http.MethodGet, "/v1/deployments", "Deployments", aws("ProvisionedThroughputExceededException"), 503},
 		"Lost":        {"no answer", http.MethodGet, "/v1/deployments/team-a", "Load", errors.New("read tcp 10.0.0.1: connection reset"), 503},
 		"Denied":      {"a wrong policy of ours", http.MethodGet, "/v1/operations?deployment=team-a", "Operations", aws("AccessDeniedException"), 500},
+		"Orphans":     {"while listing orphans", http.MethodGet, "/v1/orphans", "Orphans", errors.New("read tcp: reset"), 503},
 		"Delete":      {"while deleting", http.MethodDelete, "/v1/deployments/team-a", "Commit", errors.New("read tcp: reset"), 503},
 		"Create":      {"while creating", http.MethodPost, "/v1/deployments", "Commit", aws("InternalServerError"), 503},
 		"Claim":       {"while claiming", http.MethodPost, "/v1/deployments", "Claim", aws("ThrottlingException"), 503},
@@ -627,7 +628,7 @@ func TestFaults(t *testing.T) {
 				body = `{"name":"team-b"}`
 			}
 
-			a := w.do(tc.method, tc.path, body, "Idempotency-Key", "k", "X-Test-Request", "req-1").want(tc.status)
+			a := w.do(tc.method, tc.path, body, "Idempotency-Key", "k", "X-Test-Request", "req-1", "X-Test-Who", "acme admin").want(tc.status)
 			if tc.status == http.StatusServiceUnavailable && (a.header.Get("Retry-After") == "" || a.field("retryable") != true) {
 				t.Errorf("%s: does not invite to try again: %v %s", tc.reason, a.header, a.body)
 			}
