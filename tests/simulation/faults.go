@@ -126,6 +126,18 @@ func (w *World) stands(service, operation string) Action {
 	return None
 }
 
+// both is what happens to a call that breaks because of a fault that lasts, and at which another one happens: it is not carried out.
+func both(lasting, now Action) Action {
+	switch {
+	case lasting != None && now == CrashAfter:
+		return CrashBefore
+	case lasting != None && (now == None || now == LoseAnswer):
+		return lasting
+	default:
+		return now
+	}
+}
+
 // Stand lets the calls of a service whose operations begin with a prefix break for a time.
 func (w *World) Stand(service, prefix string, how Action, d time.Duration) {
 	w.mu.Lock()

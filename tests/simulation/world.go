@@ -59,7 +59,7 @@ type World struct {
 	seed      uint64
 
 	mu         sync.Mutex
-	executions map[string]*run
+	executions map[string]*execution
 	points     []string
 	seen       map[string]int
 	ids        int
@@ -72,8 +72,8 @@ type World struct {
 	logs       bytes.Buffer
 }
 
-// run is one execution.
-type run struct {
+// execution is one run of the state machine.
+type execution struct {
 	alive  bool
 	cancel context.CancelFunc
 	trace  *asl.Trace
@@ -111,7 +111,7 @@ type invocation struct {
 func NewWorld(seed uint64) (*World, error) {
 	w := &World{
 		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, seed: seed, jitter: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // jitter of a simulation
-		executions: map[string]*run{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
+		executions: map[string]*execution{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
 	}
 
 	// What was made shows late, as on AWS.
@@ -260,9 +260,7 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 	}
 
 	if w.Fault != nil {
-		if a := w.Fault(point); a != None {
-			action = a
-		}
+		action = both(action, w.Fault(point))
 	}
 
 	return w.effect(ctx, in, action, service)
@@ -289,17 +287,23 @@ func (w *World) Start(ctx context.Context, e workflow.Execution) error {
 		return err
 	}
 
+	run, cancel := context.WithCancel(context.WithValue(context.Background(), executionKey{}, name))
+	fresh := &execution{alive: true, cancel: cancel, trace: &asl.Trace{}}
+
 	w.mu.Lock()
-	if w.executions[name] == nil {
-		r := &run{alive: true, trace: &asl.Trace{}}
-		w.executions[name] = r
+	known := w.executions[name] != nil
 
-		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), executionKey{}, name))
-		r.cancel = cancel
-
-		w.wait.Go(func() { w.execute(ctx, name, r, e) })
+	if !known {
+		w.executions[name] = fresh
+		w.wait.Add(1)
 	}
 	w.mu.Unlock()
+
+	if known {
+		cancel()
+	} else {
+		w.execute(run, name, fresh, e)
+	}
 
 	if action == CrashAfter {
 		panic(crash{})
@@ -331,7 +335,8 @@ func (w *World) Alive(ctx context.Context, e workflow.Execution) (alive, known b
 	return r != nil && r.alive, r != nil, nil
 }
 
-func (w *World) execute(ctx context.Context, name string, r *run, e workflow.Execution) {
+// execute begins an execution.
+func (w *World) execute(ctx context.Context, name string, r *execution, e workflow.Execution) {
 	input, err := json.Marshal(e)
 	if err != nil {
 		panic(err)
@@ -343,21 +348,23 @@ func (w *World) execute(ctx context.Context, name string, r *run, e workflow.Exe
 	jitter := rand.New(rand.NewPCG(w.seed, uint64(len(w.executions)))) //nolint:gosec // jitter of a simulation
 	w.mu.Unlock()
 
-	_, err = w.machine.Run(ctx, input, w.invoke, jitter, r.trace)
+	w.machine.Start(ctx, input, w.invoke, jitter, r.trace, func(_ json.RawMessage, err error) {
+		if err != nil && os.Getenv("METAFLOW_DEPLOYER_LOG") != "" {
+			fmt.Fprintln(os.Stderr, "execution", name, err)
+		}
 
-	if err != nil && os.Getenv("METAFLOW_DEPLOYER_LOG") != "" {
-		fmt.Fprintln(os.Stderr, "execution", name, err)
-	}
+		w.mu.Lock()
+		r.alive = false
+		w.Trace.Transitions += r.trace.Transitions
+		w.Trace.Events += r.trace.Events
+		w.cost.Transitions += r.trace.Transitions
+		w.cost.Events = max(w.cost.Events, r.trace.Events)
+		w.cost.Largest = max(w.cost.Largest, r.trace.Largest)
+		w.mu.Unlock()
 
-	w.mu.Lock()
-	defer w.mu.Unlock()
-
-	r.alive = false
-	w.Trace.Transitions += r.trace.Transitions
-	w.Trace.Events += r.trace.Events
-	w.cost.Transitions += r.trace.Transitions
-	w.cost.Events = max(w.cost.Events, r.trace.Events)
-	w.cost.Largest = max(w.cost.Largest, r.trace.Largest)
+		r.cancel()
+		w.wait.Done()
+	})
 }
 
 type executionKey struct{}
@@ -367,8 +374,8 @@ func (w *World) invoke(ctx context.Context, function string, payload json.RawMes
 	w.wait.Add(1)
 	defer w.wait.Done()
 
-	execution, _ := ctx.Value(executionKey{}).(string)
-	in := &invocation{function: function, execution: execution, payload: payload}
+	name, _ := ctx.Value(executionKey{}).(string)
+	in := &invocation{function: function, execution: name, payload: payload}
 
 	began := time.Now()
 	out, err := w.function(ctx, in)

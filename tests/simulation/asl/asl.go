@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -196,20 +197,41 @@ func (p *processor) check(where string) error {
 
 // Run runs one execution to its end. The error is an *Error if the execution failed.
 func (m *Machine) Run(ctx context.Context, input json.RawMessage, invoke Invoke, jitter *rand.Rand, trace *Trace) (json.RawMessage, error) {
+	type answer struct {
+		out json.RawMessage
+		err error
+	}
+
+	ended := make(chan answer, 1)
+
+	m.Start(ctx, input, invoke, jitter, trace, func(out json.RawMessage, err error) { ended <- answer{out, err} })
+
+	a := <-ended
+
+	return a.out, a.err
+}
+
+// Start begins an execution and calls done at its end. An execution that waits holds no goroutine, so that ten thousand of them fit into a process.
+func (m *Machine) Start(ctx context.Context, input json.RawMessage, invoke Invoke, jitter *rand.Rand, trace *Trace, done func(json.RawMessage, error)) {
 	var value any
 	if err := json.Unmarshal(input, &value); err != nil {
-		return nil, &Error{"States.Runtime", err.Error()}
+		done(nil, &Error{"States.Runtime", err.Error()})
+
+		return
 	}
 
 	r := &runner{invoke: invoke, jitter: jitter, trace: trace}
 	trace.add(0, 2, len(input), "")
 
-	out, err := r.process(ctx, &m.root, value, nil)
-	if err != nil {
-		return nil, err
-	}
+	r.process(ctx, &m.root, m.root.StartAt, value, nil, func(out any, err error) {
+		if err != nil {
+			done(nil, err)
 
-	return json.Marshal(out)
+			return
+		}
+
+		done(json.Marshal(out))
+	})
 }
 
 type runner struct {
@@ -220,26 +242,31 @@ type runner struct {
 	jitter *rand.Rand
 }
 
-func (r *runner) process(ctx context.Context, p *processor, input, mapItem any) (any, error) {
-	name := p.StartAt
+// ended is told how something ended.
+type ended func(output any, err error)
 
+func (r *runner) process(ctx context.Context, p *processor, name string, input, mapItem any, done ended) {
 	for {
 		s := p.States[name]
-		size, _ := json.Marshal(input)
-		r.trace.add(1, 2, len(size), name)
+		r.trace.add(1, 2, 0, name)
 
 		if err := ctx.Err(); err != nil {
-			return nil, &Error{"States.Aborted", err.Error()}
+			done(nil, &Error{"States.Aborted", err.Error()})
+
+			return
 		}
 
-		if s.Type == "Succeed" {
-			return input, nil
-		}
+		switch s.Type {
+		case "Succeed":
+			done(input, nil)
 
-		if s.Type == "Choice" {
+			return
+		case "Choice":
 			next, err := choose(s, input)
 			if err != nil {
-				return nil, err
+				done(nil, err)
+
+				return
 			}
 
 			name = next
@@ -247,29 +274,29 @@ func (r *runner) process(ctx context.Context, p *processor, input, mapItem any) 
 			continue
 		}
 
-		output, next, err := r.attempt(ctx, s, input, mapItem)
-		if err != nil {
-			return nil, err
-		}
+		r.attempt(ctx, s, input, mapItem, make([]int, len(s.Retry)), func(output any, next string, err error) {
+			switch {
+			case err != nil:
+				done(nil, err)
+			case next == "":
+				done(output, nil)
+			default:
+				r.process(ctx, p, next, output, mapItem, done)
+			}
+		})
 
-		if input = output; next == "" {
-			return input, nil
-		}
-
-		name = next
+		return
 	}
 }
 
 // attempt runs a state with its retriers and catchers, and answers the next state's input and name.
-func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any) (any, string, error) {
-	counts := make([]int, len(s.Retry))
-
-	for {
-		result, err := r.once(ctx, s, input, mapItem)
+func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, counts []int, done func(output any, next string, err error)) {
+	r.once(ctx, s, input, mapItem, func(result any, err error) {
 		if err == nil {
-			output, err := place(input, s.ResultPath, result)
+			output, err := r.place(input, s.ResultPath, result)
+			done(output, s.Next, err)
 
-			return output, s.Next, err
+			return
 		}
 
 		var failure *Error
@@ -279,29 +306,37 @@ func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any) (any
 
 		// These two are caught by nobody: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 		if failure.Name == "States.Runtime" || failure.Name == "States.DataLimitExceeded" || failure.Name == "States.Aborted" {
-			return nil, "", failure
+			done(nil, "", failure)
+
+			return
 		}
 
 		if delay, ok := r.again(s.Retry, counts, failure.Name); ok {
-			if err := sleep(ctx, delay); err != nil {
-				return nil, "", &Error{"States.Aborted", err.Error()}
-			}
+			after(ctx, delay, func(err error) {
+				if err != nil {
+					done(nil, "", &Error{"States.Aborted", err.Error()})
 
-			r.trace.add(1, 0, 0, "")
+					return
+				}
 
-			continue
+				r.trace.add(1, 0, 0, "")
+				r.attempt(ctx, s, input, mapItem, counts, done)
+			})
+
+			return
 		}
 
 		for _, c := range s.Catch {
 			if matches(c.ErrorEquals, failure.Name) {
-				output, err := place(input, c.ResultPath, map[string]any{"Error": failure.Name, "Cause": failure.Cause})
+				output, err := r.place(input, c.ResultPath, map[string]any{"Error": failure.Name, "Cause": failure.Cause})
+				done(output, c.Next, err)
 
-				return output, c.Next, err
+				return
 			}
 		}
 
-		return nil, "", failure
-	}
+		done(nil, "", failure)
+	})
 }
 
 // again finds the retrier for an error and how long to wait.
@@ -335,124 +370,180 @@ func (r *runner) again(retriers []retrier, counts []int, name string) (time.Dura
 	return 0, false
 }
 
-func (r *runner) once(ctx context.Context, s *state, input, mapItem any) (any, error) {
+func (r *runner) once(ctx context.Context, s *state, input, mapItem any, done ended) {
 	switch s.Type {
 	case "Wait":
-		if err := sleep(ctx, time.Duration(s.Seconds)*time.Second); err != nil {
-			return nil, &Error{"States.Aborted", err.Error()}
-		}
+		after(ctx, time.Duration(s.Seconds)*time.Second, func(err error) {
+			if err != nil {
+				err = &Error{"States.Aborted", err.Error()}
+			}
 
-		return input, nil
+			done(input, err)
+		})
 	case "Task":
-		return r.task(ctx, s, input, mapItem)
+		r.task(ctx, s, input, mapItem, done)
 	case "Parallel":
-		return r.fan(ctx, len(s.Branches), func(ctx context.Context, i int) (any, error) {
-			return r.process(ctx, s.Branches[i], clone(input), mapItem)
+		r.fan(ctx, len(s.Branches), done, func(ctx context.Context, i int, done ended) {
+			r.process(ctx, s.Branches[i], s.Branches[i].StartAt, clone(input), mapItem, done)
 		})
 	case "Map":
 		list, err := get(input, s.ItemsPath, nil)
 		if err != nil {
-			return nil, err
+			done(nil, err)
+
+			return
 		}
 
 		items, ok := list.([]any)
 		if !ok {
-			return nil, &Error{"States.Runtime", s.ItemsPath + " is not a list"}
+			done(nil, &Error{"States.Runtime", s.ItemsPath + " is not a list"})
+
+			return
 		}
 
-		return r.fan(ctx, len(items), func(ctx context.Context, i int) (any, error) {
+		r.fan(ctx, len(items), done, func(ctx context.Context, i int, done ended) {
 			selected, err := fill(s.ItemSelector, input, items[i])
 			if err != nil {
-				return nil, err
+				done(nil, err)
+
+				return
 			}
 
-			return r.process(ctx, s.ItemProcessor, selected, items[i])
+			r.process(ctx, s.ItemProcessor, s.ItemProcessor.StartAt, selected, items[i], done)
 		})
+	default:
+		done(nil, &Error{"States.Runtime", "a state of type " + s.Type})
 	}
-
-	return nil, &Error{"States.Runtime", "a state of type " + s.Type}
 }
 
-func (r *runner) task(ctx context.Context, s *state, input, mapItem any) (any, error) {
+func (r *runner) task(ctx context.Context, s *state, input, mapItem any, done ended) {
 	filled, err := fill(s.Parameters, input, mapItem)
 	if err != nil {
-		return nil, err
+		done(nil, err)
+
+		return
 	}
 
 	payload, err := json.Marshal(filled)
 	if err != nil {
-		return nil, &Error{"States.Runtime", err.Error()}
+		done(nil, &Error{"States.Runtime", err.Error()})
+
+		return
 	}
 
 	r.trace.add(0, 3, len(payload), "")
 
-	type answer struct {
-		out json.RawMessage
-		err error
-	}
-
 	// The function goes on when the task gives up on it: only its answer is no longer awaited.
-	answered := make(chan answer, 1)
+	answered := first(done)
+
+	stop := after(ctx, time.Duration(or(&s.TimeoutSeconds, 60))*time.Second, func(err error) {
+		if err != nil {
+			answered(nil, &Error{"States.Aborted", err.Error()})
+		} else {
+			answered(nil, &Error{"States.Timeout", "the task took too long"})
+		}
+	})
 
 	go func() {
 		out, err := r.invoke(context.WithoutCancel(ctx), s.Resource, payload)
-		answered <- answer{out, err}
-	}()
-
-	limit := time.NewTimer(time.Duration(or(&s.TimeoutSeconds, 60)) * time.Second)
-	defer limit.Stop()
-
-	select {
-	case a := <-answered:
-		if a.err != nil {
-			return nil, a.err
+		if !stop() {
+			return
 		}
 
 		var v any
-		if err := json.Unmarshal(a.out, &v); err != nil {
-			return nil, &Error{"States.Runtime", err.Error()}
+		if err == nil {
+			if failed := json.Unmarshal(out, &v); failed != nil {
+				err = &Error{"States.Runtime", failed.Error()}
+			}
 		}
 
-		return v, nil
-	case <-limit.C:
-		return nil, &Error{"States.Timeout", "the task took too long"}
-	case <-ctx.Done():
-		return nil, &Error{"States.Aborted", ctx.Err().Error()}
-	}
+		answered(v, err)
+	}()
 }
 
 // fan runs branches side by side. The first failure fails the whole at once and stops the others at their next state.
-func (r *runner) fan(ctx context.Context, n int, run func(context.Context, int) (any, error)) (any, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (r *runner) fan(ctx context.Context, n int, done ended, run func(context.Context, int, ended)) {
+	results := make([]any, n)
+	if n == 0 {
+		done(results, nil)
 
-	type answer struct {
-		i   int
-		out any
-		err error
+		return
 	}
 
-	answers := make(chan answer, n)
+	var (
+		left     atomic.Int64
+		answered = first(done)
+	)
+
+	left.Store(int64(n))
+
+	// Whoever fails first or ends last cancels.
+	ctx, cancel := context.WithCancel(ctx)
+	over := func(out any, err error) {
+		answered(out, err)
+		cancel()
+	}
 
 	for i := range n {
-		go func() {
-			out, err := run(ctx, i)
-			answers <- answer{i, out, err}
-		}()
+		run(ctx, i, func(out any, err error) {
+			results[i] = out
+
+			if err != nil {
+				over(nil, err)
+			}
+
+			if left.Add(-1) == 0 {
+				over(results, nil)
+			}
+		})
 	}
+}
 
-	results := make([]any, n)
+// first passes on the first of several ends.
+func first(done ended) ended {
+	var told atomic.Bool
 
-	for range n {
-		a := <-answers
-		if a.err != nil {
-			return nil, a.err
+	return func(output any, err error) {
+		if told.CompareAndSwap(false, true) {
+			done(output, err)
 		}
-
-		results[a.i] = a.out
 	}
+}
 
-	return results, nil
+// after calls then when the time is over, or with the context's error when that ends first. The function that it returns calls it off; it answers whether
+// it came in time.
+func after(ctx context.Context, d time.Duration, then func(error)) (stop func() bool) {
+	var (
+		told  atomic.Bool
+		timer *time.Timer
+		ready = make(chan struct{})
+	)
+
+	release := context.AfterFunc(ctx, func() {
+		<-ready
+
+		if told.CompareAndSwap(false, true) {
+			timer.Stop()
+			then(ctx.Err())
+		}
+	})
+
+	timer = time.AfterFunc(d, func() {
+		release()
+
+		if told.CompareAndSwap(false, true) {
+			then(nil)
+		}
+	})
+
+	close(ready)
+
+	return func() bool {
+		release()
+		timer.Stop()
+
+		return told.CompareAndSwap(false, true)
+	}
 }
 
 func choose(s *state, input any) (string, error) {
@@ -535,7 +626,7 @@ func get(input any, path string, mapItem any) (any, error) {
 	return v, nil
 }
 
-func place(input any, at path, result any) (any, error) {
+func (r *runner) place(input any, at path, result any) (any, error) {
 	if !at.set {
 		return result, nil
 	}
@@ -556,6 +647,10 @@ func place(input any, at path, result any) (any, error) {
 
 	out[member] = result
 
+	if text, err := json.Marshal(out); err == nil {
+		r.trace.add(0, 0, len(text), "")
+	}
+
 	return out, nil
 }
 
@@ -570,18 +665,6 @@ func clone(v any) any {
 	}
 
 	return v
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func or[T comparable](v *T, otherwise T) T {
