@@ -14,20 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/batch/types"
 )
 
-// How long Batch takes, as seen in the field (the Terraform AWS provider's acceptance tests): the scaling update is quick, that of the infrastructure not.
 const (
-	environmentCreating = 20 * time.Second
-	environmentScaling  = 5 * time.Second
-	environmentUpdating = 60 * time.Second
-	environmentDeleting = 60 * time.Second
-	queueCreating       = 10 * time.Second
-	queueUpdating       = 5 * time.Second
-	queueDeleting       = 20 * time.Second
-	jobEnding           = 30 * time.Second
+	jobEnding = 30 * time.Second
 	// deletedShown is how long something that is gone is listed as DELETED.
 	deletedShown = 5 * time.Second
-	// relationLag is how long an environment still counts as part of a queue that let go of it. hashicorp/terraform-provider-aws issue 46925.
-	relationLag = 10 * time.Second
 )
 
 // batchQuota is 50 environments and 50 queues per account and Region. Batch user guide, "AWS Batch service quotas".
@@ -108,7 +98,7 @@ func (b *Batch) CreateComputeEnvironment(ctx context.Context, in *batch.CreateCo
 			}
 		}
 
-		e := &environment{until: b.w.Now().Add(environmentCreating)}
+		e := &environment{until: b.w.Now().Add(b.w.Takes.EnvironmentCreating)}
 		e.ComputeEnvironmentName, e.ComputeEnvironmentArn = aws.String(n), aws.String(b.arn("compute-environment/"+n))
 		e.Type, e.State, e.Status, e.StatusReason = in.Type, in.State, types.CEStatusCreating, aws.String("")
 		e.ServiceRole, e.Tags, e.ComputeResources = aws.String(role), maps.Clone(in.Tags), cloneResources(in.ComputeResources)
@@ -185,7 +175,7 @@ func (b *Batch) UpdateComputeEnvironment(ctx context.Context, in *batch.UpdateCo
 			return nil, err
 		}
 
-		takes := environmentScaling
+		takes := b.w.Takes.EnvironmentScaling
 
 		if u := in.ComputeResources; u != nil {
 			if e.ComputeResources == nil {
@@ -198,7 +188,7 @@ func (b *Batch) UpdateComputeEnvironment(ctx context.Context, in *batch.UpdateCo
 			}
 
 			if infrastructure {
-				takes = environmentUpdating
+				takes = b.w.Takes.EnvironmentUpdating
 			}
 
 			applyUpdate(e.ComputeResources, u)
@@ -291,7 +281,7 @@ func (b *Batch) DeleteComputeEnvironment(ctx context.Context, in *batch.DeleteCo
 			return nil, clientException("Cannot delete, found existing JobQueue relationship")
 		}
 
-		e.Status, e.until = types.CEStatusDeleting, b.w.Now().Add(environmentDeleting)
+		e.Status, e.until = types.CEStatusDeleting, b.w.Now().Add(b.w.Takes.EnvironmentDeleting)
 
 		return &batch.DeleteComputeEnvironmentOutput{}, nil
 	})
@@ -332,7 +322,7 @@ func (b *Batch) CreateJobQueue(ctx context.Context, in *batch.CreateJobQueueInpu
 			return nil, err
 		}
 
-		q := &queue{until: b.w.Now().Add(queueCreating)}
+		q := &queue{until: b.w.Now().Add(b.w.Takes.QueueCreating)}
 		q.JobQueueName, q.JobQueueArn = aws.String(n), aws.String(b.arn("job-queue/"+n))
 		q.State, q.Status, q.Priority, q.Tags, q.ComputeEnvironmentOrder = in.State, types.JQStatusCreating, in.Priority, maps.Clone(in.Tags), order
 
@@ -429,7 +419,7 @@ func (b *Batch) UpdateJobQueue(ctx context.Context, in *batch.UpdateJobQueueInpu
 		}
 
 		q.Priority = batchOr(in.Priority, q.Priority)
-		q.Status, q.until = types.JQStatusUpdating, b.w.Now().Add(queueUpdating)
+		q.Status, q.until = types.JQStatusUpdating, b.w.Now().Add(b.w.Takes.QueueUpdating)
 
 		return &batch.UpdateJobQueueOutput{JobQueueName: q.JobQueueName, JobQueueArn: q.JobQueueArn}, nil
 	})
@@ -449,7 +439,7 @@ func (b *Batch) DeleteJobQueue(ctx context.Context, in *batch.DeleteJobQueueInpu
 			return nil, clientException("Cannot delete, job queue state must be DISABLED")
 		}
 
-		q.Status, q.until = types.JQStatusDeleting, b.w.Now().Add(queueDeleting)
+		q.Status, q.until = types.JQStatusDeleting, b.w.Now().Add(b.w.Takes.QueueDeleting)
 
 		return &batch.DeleteJobQueueOutput{}, nil
 	})
@@ -648,7 +638,7 @@ func (b *Batch) settleQueue(n string, q *queue) {
 func (b *Batch) letGo(q *queue) {
 	for _, o := range q.ComputeEnvironmentOrder {
 		if e := b.lookup(o.ComputeEnvironment); e != nil {
-			e.held = b.w.Now().Add(relationLag)
+			e.held = b.w.Now().Add(b.w.Takes.RelationLag)
 		}
 	}
 }

@@ -40,14 +40,6 @@ type EC2 struct {
 	Offers map[string][]string
 }
 
-// How long things take to become what they are to be. EC2 promises no times; these are long enough to be seen by one look a second.
-const (
-	vpcPending       = time.Second
-	subnetPending    = time.Second
-	endpointPending  = 2 * time.Second
-	endpointDeleting = 3 * time.Second
-)
-
 func newEC2(w *World) *EC2 {
 	return &EC2{
 		w: w, vpcs: map[string]*vpc{}, gateways: map[string]*gateway{}, tables: map[string]*table{}, subnets: map[string]*subnet{},

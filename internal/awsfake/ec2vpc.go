@@ -239,7 +239,7 @@ func (e *EC2) inhabited(vpc string) bool {
 
 func (e *EC2) describeVpc(v *vpc) *types.Vpc {
 	state := types.VpcStateAvailable
-	if e.w.Now().Before(v.at.Add(vpcPending)) {
+	if e.w.Now().Before(v.at.Add(e.w.Takes.VPCPending)) {
 		state = types.VpcStatePending
 	}
 
@@ -683,7 +683,7 @@ func (e *EC2) DescribeSubnets(ctx context.Context, in *ec2.DescribeSubnetsInput,
 
 func (e *EC2) describeSubnet(s *subnet) *types.Subnet {
 	state := types.SubnetStateAvailable
-	if e.w.Now().Before(s.at.Add(subnetPending)) {
+	if e.w.Now().Before(s.at.Add(e.w.Takes.SubnetPending)) {
 		state = types.SubnetStatePending
 	}
 
@@ -798,11 +798,11 @@ func (e *EC2) endpointState(p *endpoint) string {
 	now := e.w.Now()
 
 	switch {
-	case !p.deleted.IsZero() && !now.Before(p.deleted.Add(endpointDeleting)):
+	case !p.deleted.IsZero() && !now.Before(p.deleted.Add(e.w.Takes.EndpointDeleting)):
 		return "deleted"
 	case !p.deleted.IsZero():
 		return "deleting"
-	case now.Before(p.at.Add(endpointPending)):
+	case now.Before(p.at.Add(e.w.Takes.EndpointPending)):
 		return "pending"
 	default:
 		return "available"

@@ -23,6 +23,8 @@ type World struct {
 	Now func() time.Time
 	// Fault, where set, is asked for every call and may break it. It runs without the world's lock.
 	Fault func(ctx context.Context, c Call) Fault
+	// Takes is how long things take.
+	Takes Takes
 
 	S3    *S3
 	IAM   *IAM
@@ -54,13 +56,33 @@ type Fault struct {
 
 // New makes an empty account 123456789012 in us-east-1.
 func New() *World {
-	w := &World{Account: "123456789012", Region: "us-east-1", Partition: "aws", Now: time.Now}
+	w := &World{Account: "123456789012", Region: "us-east-1", Partition: "aws", Now: time.Now, Takes: usual()}
 	w.S3 = newS3(w)
 	w.IAM = newIAM(w)
 	w.EC2 = newEC2(w)
 	w.Batch = newBatch(w)
 
 	return w
+}
+
+// Takes is how long AWS takes to make things what they are to be.
+type Takes struct {
+	// EC2 promises no times.
+	VPCPending, SubnetPending, EndpointPending, EndpointDeleting time.Duration
+	// Of Batch, the scaling update of an environment is quick, that of its infrastructure not.
+	EnvironmentCreating, EnvironmentScaling, EnvironmentUpdating, EnvironmentDeleting time.Duration
+	QueueCreating, QueueUpdating, QueueDeleting                                       time.Duration
+	// RelationLag is how long an environment still counts as part of a queue that let go of it. hashicorp/terraform-provider-aws issue 46925.
+	RelationLag time.Duration
+}
+
+// usual is, for Batch, what was seen in the field (the Terraform AWS provider's acceptance tests), and for EC2 long enough to be seen by one look a second.
+func usual() Takes {
+	return Takes{
+		VPCPending: time.Second, SubnetPending: time.Second, EndpointPending: 2 * time.Second, EndpointDeleting: 3 * time.Second,
+		EnvironmentCreating: 20 * time.Second, EnvironmentScaling: 5 * time.Second, EnvironmentUpdating: time.Minute, EnvironmentDeleting: time.Minute,
+		QueueCreating: 10 * time.Second, QueueUpdating: 5 * time.Second, QueueDeleting: 20 * time.Second, RelationLag: 10 * time.Second,
+	}
 }
 
 // Calls lists what reached the world so far.
