@@ -303,11 +303,13 @@ func refuseMissing(ctx context.Context, p *Proxy, c *call, next handler) (*answe
 	return c.refuse(http.StatusBadRequest, "ClientException", name+" does not exist"), nil
 }
 
-func batchShape(ctx context.Context, _ *Proxy, c *call, next handler) (*answer, error) {
+func batchShape(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
 	a, err := next(ctx, c)
 	if err != nil || !a.ok() {
 		return a, err
 	}
+
+	p.touch(c, "correction/batch-shape")
 
 	editItems(a, "computeEnvironments", func(item map[string]any) bool {
 		item["containerOrchestrationType"], item["statusReason"] = "ECS", "ComputeEnvironment Healthy"

@@ -24,8 +24,8 @@ func strictEC2() []entry {
 		},
 		{
 			name: "strict/ec2-dependents",
-			source: "EC2 API reference, DeleteSecurityGroup: a group that a rule of another group names is refused with DependencyViolation; VPC user guide, " +
-				"Delete a VPC: so is what a network interface lingers in. moto deletes both.",
+			source: "EC2 API reference, DeleteSecurityGroup: a group that a rule of another group names is refused with DependencyViolation. moto deletes it. " +
+				"What a network interface lingers in (strict/lingering-interfaces) is refused here, too.",
 			service: "ec2", actions: []string{"DeleteSecurityGroup", "DeleteSubnet"}, apply: dependents,
 		},
 		{
@@ -135,18 +135,18 @@ func freshReads(ctx context.Context, p *Proxy, c *call, next handler) (*answer, 
 
 func dependents(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
 	id := c.text("GroupId") + c.text("SubnetId")
-	refuse := func(what string) *answer {
-		p.touch(c, "strict/ec2-dependents")
+	refuse := func(rule, what string) *answer {
+		p.touch(c, rule)
 
 		return c.refuse(http.StatusBadRequest, "DependencyViolation", what)
 	}
 
 	if c.isFunction() && c.world.spend("interface "+id) {
 		if c.action == "DeleteSubnet" {
-			return refuse("The subnet '" + id + "' has dependencies and cannot be deleted."), nil
+			return refuse("strict/lingering-interfaces", "The subnet '"+id+"' has dependencies and cannot be deleted."), nil
 		}
 
-		return refuse("resource " + id + " has a dependent object"), nil
+		return refuse("strict/lingering-interfaces", "resource "+id+" has a dependent object"), nil
 	}
 
 	if c.text("GroupId") == "" {
@@ -161,7 +161,7 @@ func dependents(ctx context.Context, p *Proxy, c *call, next handler) (*answer, 
 	if set := root.Child("securityGroupInfo"); set != nil {
 		for _, group := range set.Children {
 			if group.ChildText("groupId") != id {
-				return refuse("resource " + id + " has a dependent object"), nil
+				return refuse("strict/ec2-dependents", "resource "+id+" has a dependent object"), nil
 			}
 		}
 	}

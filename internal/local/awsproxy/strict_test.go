@@ -379,6 +379,10 @@ func testInterfaces(t *testing.T, w *world, later func()) {
 	if diff := cmp.Diff([]string{refused, refused, refused, "", refused, refused, refused, ""}, codes); diff != "" {
 		t.Errorf("subnet and group after the environment (-want +got):\n%s", diff)
 	}
+
+	if !w.touched("DeleteSubnet", "strict/lingering-interfaces") || !w.touched("DeleteSecurityGroup", "strict/lingering-interfaces") {
+		t.Error("the journal does not name the rule")
+	}
 }
 
 func testFreshReads(t *testing.T, w *world, _ func()) {
