@@ -482,6 +482,28 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestCloseWithResidueKeepsEveryStep: a resumed operation goes on with all of them, and its version must not fall.
+func TestCloseWithResidueKeepsEveryStep(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		gone := but(going("queue/q"), func(r *deploy.Resource) { r.Remove.State = deploy.StepGone })
+		failed := but(going("net"), func(r *deploy.Resource) { r.Remove = &deploy.Step{State: deploy.StepFailed, Attempts: 1} })
+		b.put(t, deploy.Delete, deploy.Running, []deploy.Resource{gone, failed, {Ref: "role", Operation: operation, Epoch: 1}})
+
+		before := b.record(t).Version()
+
+		if _, told := b.run(t, workflow.VerbClose, 1); told != "" {
+			t.Fatal(told)
+		}
+
+		if r := b.record(t); len(r.Resources) != 3 || r.Version() <= before {
+			t.Errorf("%d resources are left at version %d, before it was %d", len(r.Resources), r.Version(), before)
+		}
+	})
+}
+
 func TestCloseWaitsForWhoeverIsAtWork(t *testing.T) {
 	t.Parallel()
 

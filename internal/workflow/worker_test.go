@@ -554,6 +554,31 @@ func TestOutcomeIsWrittenAfterTheCallersTimeIsOver(t *testing.T) {
 	})
 }
 
+// TestOutcomeIsWrittenByAKindThatOverslept: what it did must be known though the caller's time is over.
+func TestOutcomeIsWrittenByAKindThatOverslept(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{fresh("net")})
+
+		ctx, cancel := context.WithCancel(t.Context())
+		b.net.ensure = func(context.Context, *kind.Call) (kind.Result, error) {
+			cancel()
+
+			return kind.Result{Done: true, ID: "made"}, nil
+		}
+
+		if got := told(b.worker.Run(ctx, input(workflow.VerbEnsure, "net"))); got != "" {
+			t.Errorf("got %q", got)
+		}
+
+		if r := b.resource(t, "net"); r.ID != "made" || r.Ensure.State != deploy.StepReady {
+			t.Errorf("the outcome was not written: %+v", r)
+		}
+	})
+}
+
 // TestTakenOverMeanwhile: another execution stamps the resource while a zombie is at work; nothing that the zombie writes may land.
 func TestTakenOverMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -15,12 +15,13 @@ const (
 	group      = "./internal/kind/securitygroup"
 	compute    = "./internal/kind/computeenvironment"
 	queue      = "./internal/kind/jobqueue"
+	contract   = "./tests/contract"
 	nouns      = "./internal/deploy"
 	simulation = "-run TestDefaultEnvironmentComesAndGoes|TestSingleFaults ./tests/simulation"
 )
 
 func mutations() []mutation {
-	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations())
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations())
 }
 
 // recordMutations take away what the worker rests on.
@@ -52,14 +53,10 @@ func recordMutations() []mutation {
 		{
 			"progress-forgotten", "the purge of a big bucket would fail halfway", file, "	if step.ProgressTime.After(since) {", "	if false {", workflow,
 		},
-		{"permanent-retried", "a refusal for good would be tried until the deadline", file, "	if !again {", "	if false {", workflow},
+		{"permanent-retried", "a refusal for good would be tried until the deadline", file, "	if !again {", "	if !again && false {", workflow},
 		{
 			"outcome-needs-callers-time", "what an invocation did in its last second would be forgotten", file,
 			"context.WithTimeout(context.WithoutCancel(ctx), reserve-time.Second)", "context.WithTimeout(ctx, reserve-time.Second)", workflow,
-		},
-		{
-			"zombie-outcome-written", "whoever took over would find the state of another execution", file,
-			"	if errors.Is(err, store.ErrStale) {\n		return storeSignal(err) // somebody", "	if false {\n		return storeSignal(err) // somebody", workflow,
 		},
 		{"existing-changed", "what the owner named would be changed", file, `	case c.Existing != "":
 		return existing(ctx, k, c)`, "	case false:\n		return existing(ctx, k, c)", workflow},
@@ -88,7 +85,10 @@ func recordMutations() []mutation {
 		{
 			"bucket-before-queues", "jobs would write to a bucket that is being deleted", "internal/kind/bucket/bucket.go",
 			`		RemoveAfter: []string{"job-queue", "compute-environment"},
-`, "", bucket,
+`, "", contract,
+		},
+		{
+			"bucket-before-queues-in-the-machine", "the same, where the state machine is compiled", "internal/workflow/graphs.go", "		after := slices.Clone(a.RemoveAfter)", "		after := slices.Clone(a.RemoveAfter[:0])", contract,
 		},
 	}
 }
@@ -147,7 +147,7 @@ func turnMutations() []mutation {
 			"close-forgets-residue", "what could not be removed would be forgotten, and cost money for ever", file, "			residue = true\n", "", workflow,
 		},
 		{
-			"residue-dropped", "what could not be removed would be forgotten, and cost money for ever", file,
+			"residue-dropped", "a resumed operation would not know what it has done, and its version would fall", file,
 			"	if r.Kept || phase == deploy.PhaseNeedsAttention {", "	if r.Kept {", workflow,
 		},
 		{"watchdog-never-restarts", "an execution that died would leave its deployment half-made for ever", "internal/workflow/watchdog.go", "	if alive {", "	if alive || known {", workflow},
@@ -198,7 +198,7 @@ func machineMutations() []mutation {
 		{"removal-fills-history", "45 minutes of a lingering interface would not fit the history", file, "		ready.BackoffRate, ready.MaxDelaySeconds = 1.5, 60\n", "", workflow},
 		{"task-ends-first", "a task would be retried while its function still works", file, "const taskSeconds = 90", "const taskSeconds = 30", workflow},
 		{"service-exceptions-fail", "what the Lambda service throws would fail a step", file, `"Lambda.TooManyRequestsException", `, "", workflow},
-		{"history-unscrubbed", "the history would keep whatever AWS wrote", "internal/workflow/signal.go", "Message: deploy.Scrub(message)}", "Message: message}", workflow},
+		{"history-unscrubbed", "the history would keep whatever AWS wrote", "internal/workflow/signal.go", "Message: deploy.Scrub(message)}", "Message: message + deploy.Scrub(\"\")}", workflow},
 	}
 }
 
@@ -253,8 +253,8 @@ func kindMutations() []mutation {
 	)
 
 	return []mutation{
-		{"foreign-adopted", "a stranger's thing of our name would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if false {", bucket},
-		{"foreign-adopted-role", "a stranger's role would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if false {", role},
+		{"foreign-adopted", "a stranger's thing of our name would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if tags[k] != v && false {", bucket},
+		{"foreign-adopted-role", "a stranger's role would be taken for ours, changed and deleted", "internal/deploy/owner.go", "		if tags[k] != v {", "		if tags[k] != v && false {", role},
 		{
 			"tenants-collide", "the same name of two tenants would be one bucket", "internal/deploy/owner.go",
 			"digest(8, o.Installation, o.Account, o.Region, o.Tenant, o.Name)", "digest(8, o.Installation, o.Account, o.Region, o.Name)", nouns,
@@ -273,7 +273,7 @@ func kindMutations() []mutation {
 		},
 		{
 			"absent-at-once", "a create whose answer was lost would be sent again before it can be seen", "internal/kind/once.go",
-			"	return err == nil && c.Now().Sub(sent) < settle", "	return false", vpc,
+			"	return err == nil && c.Now().Sub(sent) < settle", "	return false && err == nil && c.Now().Sub(sent) < settle", vpc,
 		},
 		{
 			"create-not-noted", "a process that died after a create would look once and create again", "internal/kind/once.go", `	if err := c.Save(ctx); err != nil {
@@ -344,7 +344,7 @@ func kindMutations() []mutation {
 		},
 		{
 			"group-of-others", "a stranger's group of our name would never be told of", group[2:] + "/securitygroup.go",
-			"		if !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {", "		if false {", group,
+			"		if !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {", "		if false && !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {", group,
 		},
 		{"invalid-is-ready", "queues would be made on an environment that can never run a job", ce, `	case types.CEStatusValid:
 		forget(c, memoInvalid, memoNudged)
@@ -425,5 +425,43 @@ func edgeMutations() []mutation {
 			"signal-unnamed", "Step Functions would see a Go type that no Retry knows", "internal/lambdastep/lambdastep.go",
 			"			return out, named(string(s.Name), s.Message)", "			return out, s", "./internal/lambdastep",
 		},
+	}
+}
+
+// steerMutations spoil the ways out of a stuck operation.
+func steerMutations() []mutation {
+	const file = "internal/workflow/steer.go"
+
+	return []mutation{
+		{"cancel-of-delete", "a delete that was cancelled halfway would leave half a deployment", file, "		case op.Kind == deploy.Delete:\n			return false, deploy.Errorf", "		case false:\n			return false, deploy.Errorf", workflow},
+		{
+			"steer-keeps-epoch", "the execution that was cancelled would go on creating", file,
+			"	header.Epoch++\n	header.Unfinished", "	header.Unfinished", workflow,
+		},
+		{"skip-not-recorded", "what an admin left behind would keep the operation from ending", file, "deploy.StepSkipped, true, c.Clock.Now()", "deploy.StepSkipped, false, c.Clock.Now()", workflow},
+		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s != nil && !s.LeftBehind && (", "		if s != nil && (", workflow},
+		{"resume-of-done", "an operation that has ended would begin again", file, "	if op.State != deploy.NeedsAttention {", "	if false {", workflow},
+		{"skip-of-anything", "a skip could forget what was never to be removed", file, "		if r == nil || r.Remove == nil || r.Remove.State == deploy.StepGone", "		if r == nil || r.Remove.State == deploy.StepGone", workflow},
+	}
+}
+
+// sweepMutations make the sweeper bold.
+func sweepMutations() []mutation {
+	const (
+		verdict = "internal/sweep/verdict.go"
+		file    = "internal/sweep/sweep.go"
+		tests   = "./internal/sweep"
+	)
+
+	return []mutation{
+		{"sweeper-trusts-empty-table", "a restored or wrong table would cost every deployment", verdict, "	if deployments == 0 {", "	if false {", tests},
+		{"sweeper-trusts-old-table", "a table restored to an earlier day would cost what was made since", verdict, "	if unknown > 1 && unknown*10 > seen {", "	if false {", tests},
+		{"sweeper-takes-kept", "data that a delete kept would be removed", verdict, "	case kept:\n", "	case kept && false:\n", tests},
+		{"sweeper-takes-data", "data would be removed because a record was lost", verdict, "	case t.about.HoldsData:", "	case false:", tests},
+		{"sweeper-races", "what an operation is making would be removed under its hands", verdict, "		if record.Deployment.Unfinished || record", "		if record", tests},
+		{"sweeper-takes-skipped", "what an admin left behind would be removed after all", verdict, "		if err != nil || left {", "		if err != nil || left && false {", tests},
+		{"sweeper-without-order", "a role would go before the environment that needs it", verdict, "		if slices.Contains(other.Needs, o.about.Name) || ", "		if ", tests},
+		{"sweeper-hasty", "what a record is about to know would be removed", file, " || s.Clock.Now().Sub(o.note.FirstSeen) < Grace {", " {", tests},
+		{"sweeper-looks-once", "what a create has taken up meanwhile would be removed", file, "		if v.known {\n			return s.Notes", "		if v.known && false {\n			return s.Notes", tests},
 	}
 }

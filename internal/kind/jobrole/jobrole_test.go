@@ -80,6 +80,23 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestRoleNeverStandsWithoutItsBoundary: between two calls the process may die, and a role without a boundary may do whatever its policies say.
+func TestRoleNeverStandsWithoutItsBoundary(t *testing.T) {
+	b := setting{}.build(t)
+	b.World.Fault = kindtest.LoseOnce("CreateRole")
+
+	if _, err := b.Look(t.Context(), deploy.Ensure); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+
+	out, err := b.World.IAM.GetRole(t.Context(), &iam.GetRoleInput{RoleName: aws.String(b.Name("job"))})
+	must(t, err)
+
+	if p := out.Role.PermissionsBoundary; p == nil || aws.ToString(p.PermissionsBoundaryArn) != boundary {
+		t.Errorf("right after CreateRole the boundary is %+v", p)
+	}
+}
+
 func drifts() map[string]kindtest.Drift {
 	return map[string]kindtest.Drift{
 		"TrustChanged": {Property: "trustPolicy", Change: func(t *testing.T, b *kindtest.Bench) {

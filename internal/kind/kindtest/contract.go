@@ -19,7 +19,7 @@ import (
 
 // Contract is one resource seen through CloudFormation's provider contract: the cases of github.com/aws-cloudformation/cloudformation-cli, suite/resource, in
 // the words of kind.Kind. Create and update are both Ensure (an update is Ensure with another spec), delete is Remove, read is Observe, and list is whatever
-// carries the resource's tags in the account. Where that contract asks for an error, ours asks for idempotence, because after a crash nobody knows what went
+// carries the resource's tags in the account, and kind.Lister where the kind has it. Where that contract asks for an error, ours asks for idempotence, because after a crash nobody knows what went
 // before:
 //
 //	create of what exists       AlreadyExists   finds it, changes nothing
@@ -312,9 +312,24 @@ func mine(b *Bench) map[string]map[string]string {
 }
 
 func listed(want int) contractStep {
-	return func(_ context.Context, b *Bench) error {
+	return func(ctx context.Context, b *Bench) error {
 		if got := mine(b); len(got) != want {
 			return fmt.Errorf("%d things carry its tags, want %d: %v", len(got), want, slices.Sorted(maps.Keys(got)))
+		}
+
+		lister, ok := b.Kind.(kind.Lister)
+		if !ok {
+			return nil
+		}
+
+		found, err := lister.List(ctx, deploy.Owner{Installation: b.Owner.Installation, Partition: b.Owner.Partition, Account: b.Owner.Account, Region: b.Owner.Region})
+		if err != nil {
+			return fmt.Errorf("list: %w", err)
+		}
+
+		found = slices.DeleteFunc(found, func(f kind.Found) bool { return !b.Owns(f.Tags) })
+		if len(found) != want || want == 1 && (found[0].ID != b.ID || found[0].ARN != b.ARN) {
+			return fmt.Errorf("a list shows %+v, want %d of %s, %s", found, want, b.ID, b.ARN)
 		}
 
 		return nil

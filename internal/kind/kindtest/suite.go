@@ -62,6 +62,7 @@ func Suite(t *testing.T, s Subject) {
 	t.Run("Throttled", s.throttled)
 	t.Run("RemoveFromEveryStage", s.stages)
 	t.Run("RemoveInterrupted", s.removeInterrupted)
+	t.Run("Refused", s.refused)
 	t.Run("Cancelled", s.cancelled)
 	t.Run("Foreign", s.foreign)
 	t.Run("Drift", s.drift)
@@ -312,6 +313,57 @@ func (s Subject) removeInterrupted(t *testing.T) {
 
 			b.Remove(t)
 			s.wantCount(t, b, 0)
+		})
+	}
+}
+
+// refused lets AWS refuse the i-th changing call for good, in a create and in a removal: whoever asked must be told, and told as AWS told it.
+func (s Subject) refused(t *testing.T) {
+	denied := awsfake.Fault{Before: &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "a service control policy forbids it"}}
+
+	try := func(t *testing.T, b *Bench, action deploy.Action, i int) {
+		t.Helper()
+
+		op, seen := "", 0
+		b.World.Fault = func(_ context.Context, c awsfake.Call) awsfake.Fault {
+			if op == "" && Changing(c) {
+				if seen++; seen == i+1 {
+					op = c.Operation
+				}
+			}
+
+			if op != "" && c.Operation == op {
+				return denied
+			}
+
+			return awsfake.Fault{}
+		}
+
+		if _, err := b.Until(t.Context(), action); !awserr.Is(err, deploy.Denied) {
+			t.Errorf("%s with %s refused: got %v, want class %q", action, op, err, deploy.Denied)
+		}
+	}
+
+	for i, op := range s.steps(t) {
+		t.Run(fmt.Sprintf("%s/%d_%s", deploy.Ensure, i, op), func(t *testing.T) { try(t, s.Build(t), deploy.Ensure, i) })
+	}
+
+	if s.Stays {
+		return
+	}
+
+	b := s.Build(t)
+	b.Ensure(t)
+
+	mark := len(b.World.Calls())
+
+	b.Remove(t)
+
+	for i, op := range b.Changes(mark) {
+		t.Run(fmt.Sprintf("%s/%d_%s", deploy.Remove, i, op), func(t *testing.T) {
+			b := s.Build(t)
+			b.Ensure(t)
+			try(t, b, deploy.Remove, i)
 		})
 	}
 }

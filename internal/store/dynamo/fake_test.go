@@ -23,6 +23,9 @@ type item = map[string]types.AttributeValue
 type fake struct {
 	mu    sync.Mutex
 	items map[string]item
+	// before is the table as it was before the last write: what a read that does not ask for consistency may still see (developer guide, "DynamoDB read
+	// consistency").
+	before map[string]item
 	// page is how many items a Query answers at most, as if they were large.
 	page int
 	// queries counts the calls of Query; the hook, where set, may change what a Query answers.
@@ -85,6 +88,7 @@ func (f *fake) PutItem(ctx context.Context, in *dynamodb.PutItemInput, _ ...func
 			return nil, failed
 		}
 
+		f.before = maps.Clone(f.items)
 		f.items[address(in.Item)] = maps.Clone(in.Item)
 
 		if !f.again() {
@@ -111,6 +115,7 @@ func (f *fake) DeleteItem(ctx context.Context, in *dynamodb.DeleteItemInput, _ .
 			return nil, &types.ConditionalCheckFailedException{Message: aws.String("The conditional request failed")}
 		}
 
+		f.before = maps.Clone(f.items)
 		delete(f.items, address(in.Key))
 
 		if !f.again() {
@@ -123,7 +128,12 @@ func (f *fake) GetItem(ctx context.Context, in *dynamodb.GetItemInput, _ ...func
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
-	return &dynamodb.GetItemOutput{Item: maps.Clone(f.items[address(in.Key)])}, ctx.Err()
+	items := f.items
+	if !aws.ToBool(in.ConsistentRead) {
+		items = f.before
+	}
+
+	return &dynamodb.GetItemOutput{Item: maps.Clone(items[address(in.Key)])}, ctx.Err()
 }
 
 // TransactWriteItems knows no tokens: a repetition is one that comes after the ten minutes for which DynamoDB keeps them.
@@ -208,6 +218,8 @@ func (f *fake) transact(in *dynamodb.TransactWriteItemsInput) error {
 		return &types.TransactionCanceledException{Message: aws.String("Transaction cancelled"), CancellationReasons: reasons}
 	}
 
+	f.before = maps.Clone(f.items)
+
 	for _, w := range in.TransactItems {
 		if w.Put != nil {
 			f.items[address(w.Put.Item)] = maps.Clone(w.Put.Item)
@@ -251,9 +263,15 @@ func (f *fake) Query(ctx context.Context, in *dynamodb.QueryInput, _ ...func(*dy
 		}
 	}
 
+	// Indexes follow at once here: that lists may lag is for their readers to bear, not for the suite to wait out.
+	items := f.items
+	if in.IndexName == nil && !aws.ToBool(in.ConsistentRead) {
+		items = f.before
+	}
+
 	var found []item
 
-	for _, it := range f.items {
+	for _, it := range items {
 		if it[hash] == nil || it[sort] == nil {
 			continue
 		}
