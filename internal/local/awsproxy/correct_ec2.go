@@ -92,7 +92,16 @@ func missingTemplates(ctx context.Context, p *Proxy, c *call, next handler) (*an
 
 	if c.action == "DescribeLaunchTemplates" {
 		ids := c.texts("LaunchTemplateIds")
-		if root, err := awsmodel.ParseXML(a.body); !a.ok() || len(ids) == 0 || err != nil || root.Child("launchTemplates", "item") != nil {
+		if !a.ok() || len(ids) == 0 {
+			return a, nil
+		}
+
+		root, err := a.xml()
+		if err != nil {
+			return nil, err
+		}
+
+		if root.Child("launchTemplates", "item") != nil {
 			return a, nil
 		}
 
@@ -127,9 +136,9 @@ func hideDeletedEndpoints(ctx context.Context, p *Proxy, c *call, next handler) 
 		return a, err
 	}
 
-	root, err := awsmodel.ParseXML(a.body)
+	root, err := a.xml()
 	if err != nil {
-		return a, nil
+		return nil, err
 	}
 
 	set := root.Child("vpcEndpointSet")

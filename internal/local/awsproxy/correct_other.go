@@ -32,8 +32,8 @@ func tableID(ctx context.Context, p *Proxy, c *call, next handler) (*answer, err
 	}
 
 	var out map[string]map[string]any
-	if json.Unmarshal(a.body, &out) != nil {
-		return a, nil
+	if err := json.Unmarshal(a.body, &out); err != nil {
+		return nil, fmt.Errorf("read moto's answer: %w", err)
 	}
 
 	for _, member := range []string{"Table", "TableDescription"} {

@@ -148,9 +148,9 @@ func quietDelete(ctx context.Context, p *Proxy, c *call, next handler) (*answer,
 		return a, err
 	}
 
-	root, err := awsmodel.ParseXML(a.body)
+	root, err := a.xml()
 	if err != nil {
-		return a, nil
+		return nil, err
 	}
 
 	p.touch(c, "correction/quiet-delete")

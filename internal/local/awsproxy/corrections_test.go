@@ -132,6 +132,8 @@ func message(err error) string {
 }
 
 func testDryRun(t *testing.T, w *world) {
+	t.Helper()
+
 	vpc := w.vpc(t)
 
 	_, err := w.ec2().CreateSubnet(t.Context(), &ec2.CreateSubnetInput{VpcId: &vpc, CidrBlock: aws.String("10.20.0.0/20"), DryRun: aws.Bool(true)})
@@ -148,6 +150,8 @@ func testDryRun(t *testing.T, w *world) {
 }
 
 func testRouteTableToken(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, vpc, other := t.Context(), w.vpc(t), w.vpc(t)
 	create := func(vpc, token string) (string, error) {
 		out, err := w.ec2().CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &vpc, ClientToken: &token})
@@ -179,6 +183,8 @@ func testRouteTableToken(t *testing.T, w *world) {
 }
 
 func testTokensInARace(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, vpc := t.Context(), w.vpc(t)
 	ids := make(chan string, 8)
 
@@ -206,6 +212,8 @@ func testTokensInARace(t *testing.T, w *world) {
 }
 
 func testEndpointToken(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, vpc := t.Context(), w.vpc(t)
 	seen := map[string]bool{}
 
@@ -222,6 +230,8 @@ func testEndpointToken(t *testing.T, w *world) {
 }
 
 func testTemplateToken(t *testing.T, w *world) {
+	t.Helper()
+
 	create := func(name string) (string, error) {
 		out, err := w.ec2().CreateLaunchTemplate(t.Context(), &ec2.CreateLaunchTemplateInput{
 			LaunchTemplateName: &name, ClientToken: aws.String("tok"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{UserData: aws.String("aGk=")},
@@ -256,6 +266,8 @@ func (w *world) table(t *testing.T, name string) *ddbtypes.TableDescription {
 }
 
 func testTransactionToken(t *testing.T, w *world) {
+	t.Helper()
+
 	w.table(t, "items")
 
 	write := func(key, token string) error {
@@ -283,6 +295,8 @@ func testTransactionToken(t *testing.T, w *world) {
 }
 
 func testDeletedEndpoints(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, vpc := t.Context(), w.vpc(t)
 	made := must[*ec2.CreateVpcEndpointOutput](t)(w.ec2().CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
 		VpcId: &vpc, ServiceName: aws.String("com.amazonaws." + region + ".s3"),
@@ -313,6 +327,8 @@ func testDeletedEndpoints(t *testing.T, w *world) {
 }
 
 func testMissingTemplates(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, id, name := t.Context(), "lt-0123456789abcdef0", "no-such-template"
 
 	_, describeID := w.ec2().DescribeLaunchTemplates(ctx, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: []string{id}})
@@ -326,6 +342,8 @@ func testMissingTemplates(t *testing.T, w *world) {
 }
 
 func testServiceLinkedRole(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, name := t.Context(), aws.String("AWSServiceRoleForBatch")
 
 	if _, err := w.iam().GetRole(ctx, &iam.GetRoleInput{RoleName: name}); code(err) != "NoSuchEntity" {
@@ -352,6 +370,8 @@ func testServiceLinkedRole(t *testing.T, w *world) {
 }
 
 func testBatchServiceRole(t *testing.T, w *world) {
+	t.Helper()
+
 	g := w.ground(t)
 
 	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), g.environment("env")))
@@ -367,6 +387,8 @@ func testBatchServiceRole(t *testing.T, w *world) {
 }
 
 func testBatchErrors(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, g, none := t.Context(), w.ground(t), aws.String("none")
 
 	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(ctx, g.environment("env")))
@@ -433,6 +455,8 @@ func queue(name string, environments ...string) *batch.CreateJobQueueInput {
 }
 
 func testBatchDefaults(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, g := t.Context(), w.ground(t)
 
 	in := g.environment("env")
@@ -453,6 +477,8 @@ func testBatchDefaults(t *testing.T, w *world) {
 }
 
 func testComputeResources(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, g := t.Context(), w.ground(t)
 
 	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(ctx, g.environment("env")))
@@ -485,6 +511,8 @@ func testComputeResources(t *testing.T, w *world) {
 }
 
 func testBatchShape(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, g := t.Context(), w.ground(t)
 
 	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(ctx, g.environment("env")))
@@ -503,6 +531,8 @@ func testBatchShape(t *testing.T, w *world) {
 }
 
 func testRuleHoldBatch(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, g := t.Context(), w.ground(t)
 	hold := map[string]any{"hold": map[string]any{"polls": 2}}
 
@@ -554,6 +584,8 @@ func (w *world) bucket(t *testing.T, tags ...s3types.Tag) *string {
 }
 
 func testBucketDefaults(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx := t.Context()
 	tags := []s3types.Tag{{Key: aws.String("own"), Value: aws.String("a&b")}}
 	name := w.bucket(t, tags...)
@@ -588,6 +620,8 @@ func testBucketDefaults(t *testing.T, w *world) {
 }
 
 func testBucketOwner(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, name, foreign := t.Context(), w.bucket(t), w.world()
 
 	_, head := foreign.s3().HeadBucket(ctx, &s3.HeadBucketInput{Bucket: name})
@@ -609,6 +643,8 @@ func testBucketOwner(t *testing.T, w *world) {
 }
 
 func testBucketPolicy(t *testing.T, w *world) {
+	t.Helper()
+
 	ctx, name := t.Context(), w.bucket(t)
 	get := func() (string, error) {
 		out, err := w.s3().GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: name})
@@ -673,6 +709,8 @@ func testBucketPolicy(t *testing.T, w *world) {
 }
 
 func testQuietDelete(t *testing.T, w *world) {
+	t.Helper()
+
 	name := w.bucket(t)
 
 	for quiet, want := range map[bool]int{true: 0, false: 1} {
@@ -686,6 +724,8 @@ func testQuietDelete(t *testing.T, w *world) {
 }
 
 func testTableID(t *testing.T, w *world) {
+	t.Helper()
+
 	made := w.table(t, "items")
 	out := must[*dynamodb.DescribeTableOutput](t)(w.dynamodb().DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String("items")}))
 
@@ -699,6 +739,8 @@ func testTableID(t *testing.T, w *world) {
 }
 
 func testStateMachineTaken(t *testing.T, w *world) {
+	t.Helper()
+
 	create := func(definition string) error {
 		_, err := w.sfn().CreateStateMachine(t.Context(), &sfn.CreateStateMachineInput{
 			Name: aws.String("machine"), RoleArn: aws.String("arn:aws:iam::" + w.account + ":role/states"), Definition: &definition,
@@ -715,6 +757,8 @@ func testStateMachineTaken(t *testing.T, w *world) {
 }
 
 func testJournalNamesCorrection(t *testing.T, w *world) {
+	t.Helper()
+
 	g := w.ground(t)
 
 	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), g.environment("env")))

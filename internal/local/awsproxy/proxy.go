@@ -188,6 +188,16 @@ type answer struct {
 
 func (a *answer) ok() bool { return a.status < http.StatusMultipleChoices }
 
+// xml reads the body of an answer.
+func (a *answer) xml() (*awsmodel.Element, error) {
+	root, err := awsmodel.ParseXML(a.body)
+	if err != nil {
+		return nil, fmt.Errorf("read moto's answer: %w", err)
+	}
+
+	return root, nil
+}
+
 // setBody puts another body into an answer.
 func (a *answer) setBody(body []byte) {
 	a.body = body

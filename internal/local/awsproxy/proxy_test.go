@@ -59,6 +59,8 @@ func TestMoto(t *testing.T) {
 }
 
 func testJournal(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 
@@ -127,6 +129,8 @@ func testJournal(t *testing.T, b *bench) {
 }
 
 func testAccounts(t *testing.T, b *bench) {
+	t.Helper()
+
 	one, two := b.world(), b.world()
 	ctx := t.Context()
 
@@ -155,6 +159,8 @@ func testAccounts(t *testing.T, b *bench) {
 }
 
 func testObjects(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 	bucket := aws.String("objects-" + w.account)
@@ -204,6 +210,8 @@ func testObjects(t *testing.T, b *bench) {
 }
 
 func testRuleError(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 
@@ -241,6 +249,8 @@ func testRuleError(t *testing.T, b *bench) {
 }
 
 func testRuleLose(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 
@@ -264,6 +274,8 @@ func testRuleLose(t *testing.T, b *bench) {
 }
 
 func testRuleDelay(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 
 	w.rule(t, "sts", "GetCallerIdentity", map[string]any{"times": 1, "then": map[string]any{"delay": "300ms"}})
@@ -277,6 +289,8 @@ func testRuleDelay(t *testing.T, b *bench) {
 }
 
 func testRuleKill(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 
@@ -314,7 +328,7 @@ func testRuleKill(t *testing.T, b *bench) {
 }
 
 func testRuleMatch(t *testing.T, b *bench) {
-	ctx := t.Context()
+	t.Helper()
 
 	fault := map[string]any{"error": map[string]any{"status": 403, "code": "UnauthorizedOperation", "message": "no"}}
 	for name, tt := range map[string]struct {
@@ -335,7 +349,7 @@ func testRuleMatch(t *testing.T, b *bench) {
 			w := b.world()
 			w.rule(t, "ec2", "CreateVpc", map[string]any{"match": tt.match, "then": fault})
 
-			_, err := w.ec2().CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: []ec2types.TagSpecification{{
+			_, err := w.ec2().CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: []ec2types.TagSpecification{{
 				ResourceType: ec2types.ResourceTypeVpc, Tags: []ec2types.Tag{{Key: aws.String("k"), Value: aws.String("1")}},
 			}}})
 			if code(err) != tt.want {
@@ -347,12 +361,14 @@ func testRuleMatch(t *testing.T, b *bench) {
 	w := b.world()
 	w.rule(t, "ec2", "CreateVpc", map[string]any{"function": "another", "then": fault})
 
-	if _, err := w.ec2().CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")}); err != nil {
+	if _, err := w.ec2().CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")}); err != nil {
 		t.Errorf("a rule for another function took effect: %v", err)
 	}
 }
 
 func testRuleHoldEC2(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	ctx := t.Context()
 
@@ -402,6 +418,8 @@ func testRuleHoldEC2(t *testing.T, b *bench) {
 }
 
 func testMalformedRules(t *testing.T, b *bench) {
+	t.Helper()
+
 	for name, tt := range map[string]struct{ reason, rule, names string }{
 		"NotJSON":      {"text", `hello`, "rule"},
 		"NoService":    {"a missing member", `{"action":"CreateVpc","then":{"lose":"response"}}`, "service"},
@@ -435,6 +453,8 @@ func testMalformedRules(t *testing.T, b *bench) {
 }
 
 func testUserIsNotBroken(t *testing.T, b *bench) {
+	t.Helper()
+
 	w := b.world()
 	w.rule(t, "sts", "GetCallerIdentity", map[string]any{"then": map[string]any{"lose": "response"}})
 

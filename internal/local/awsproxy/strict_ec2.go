@@ -91,9 +91,13 @@ func freshReads(ctx context.Context, p *Proxy, c *call, next handler) (*answer, 
 		return a, nil
 	}
 
-	root, err := awsmodel.ParseXML(a.body)
-	if err != nil || !c.isFunction() {
+	if !c.isFunction() {
 		return a, nil
+	}
+
+	root, err := a.xml()
+	if err != nil {
+		return nil, err
 	}
 
 	fault, ids, member, idName := notFound(c.action)

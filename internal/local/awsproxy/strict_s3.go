@@ -57,9 +57,9 @@ func partialDelete(ctx context.Context, p *Proxy, c *call, next handler) (*answe
 		}
 	}
 
-	result, err := awsmodel.ParseXML(a.body)
+	result, err := a.xml()
 	if err != nil {
-		return a, nil
+		return nil, err
 	}
 
 	first, _ := objects[0].(map[string]any)

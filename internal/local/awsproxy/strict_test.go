@@ -58,17 +58,19 @@ func TestStrict(t *testing.T) {
 }
 
 // calm is the account as a person sees it, whom chance does not hit.
-func (w *world) calm() *world { return w.bench.as(w.account, "user") }
+func (w *world) calm() *world { return w.as(w.account, "user") }
 
-// rush is a function whose calls have all been throttled once before, so that a test sees only what it is about.
+// rush is a function whose SDK tries twice, so that the one throttle of each call does not show.
 func (w *world) rush() *world {
-	f := w.bench.as(w.account, "worker")
+	f := w.as(w.account, "worker")
 	f.cfg.RetryMaxAttempts = 2
 
 	return f
 }
 
 func testThrottle(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	ctx := t.Context()
 
 	var codes []string
@@ -92,11 +94,11 @@ func testThrottle(t *testing.T, w *world, _ func()) {
 }
 
 // settled makes an environment and looks until it is VALID.
-func (w *world) settled(t *testing.T, g ground, name string) {
+func (w *world) settled(t *testing.T, g ground) {
 	t.Helper()
 
-	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), g.environment(name)))
-	w.until(t, name, "VALID")
+	_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), g.environment("env")))
+	w.until(t, "env", "VALID")
 }
 
 func (w *world) until(t *testing.T, name, state string) {
@@ -116,24 +118,26 @@ func (w *world) until(t *testing.T, name, state string) {
 	t.Fatalf("the environment %s was %v, never %s", name, seen, state)
 }
 
-func (w *world) disable(t *testing.T, name string) {
+func (w *world) disable(t *testing.T) {
 	t.Helper()
 
 	_ = must[*batch.UpdateComputeEnvironmentOutput](t)(w.batch().UpdateComputeEnvironment(t.Context(), &batch.UpdateComputeEnvironmentInput{
-		ComputeEnvironment: &name, State: batchtypes.CEStateDisabled,
+		ComputeEnvironment: aws.String("env"), State: batchtypes.CEStateDisabled,
 	}))
-	w.until(t, name, "VALID")
+	w.until(t, "env", "VALID")
 }
 
-func (w *world) remove(t *testing.T, name string) {
+func (w *world) remove(t *testing.T) {
 	t.Helper()
 
 	_ = must[*batch.DeleteComputeEnvironmentOutput](t)(w.batch().DeleteComputeEnvironment(t.Context(), &batch.DeleteComputeEnvironmentInput{
-		ComputeEnvironment: &name,
+		ComputeEnvironment: aws.String("env"),
 	}))
 }
 
 func testBatchStates(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, g := t.Context(), w.ground(t)
 	env, update := aws.String("env"), &batch.UpdateComputeEnvironmentInput{ComputeEnvironment: aws.String("env"), State: "DISABLED"}
@@ -165,7 +169,7 @@ func testBatchStates(t *testing.T, w *world, later func()) {
 	look()
 	look()
 	look()
-	w.remove(t, "env")
+	w.remove(t)
 
 	if _, err := w.batch().CreateComputeEnvironment(ctx, g.environment("env")); !strings.Contains(message(err), "already exists") {
 		t.Errorf("a create while DELETING answers %v", err)
@@ -209,11 +213,13 @@ func (w *world) waitQueue(t *testing.T, name, state string) {
 }
 
 func testBatchEnabled(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, g := t.Context(), w.ground(t)
 
 	later()
-	w.settled(t, g, "env")
+	w.settled(t, g)
 	_ = must[*batch.CreateJobQueueOutput](t)(w.batch().CreateJobQueue(ctx, queue("queue", "env")))
 	w.waitQueue(t, "queue", "VALID")
 
@@ -229,7 +235,7 @@ func testBatchEnabled(t *testing.T, w *world, later func()) {
 	}
 
 	got := []string{deleteEnv(w), deleteQueue()}
-	w.disable(t, "env")
+	w.disable(t)
 	got = append(got, deleteEnv(w))
 
 	_ = must[*batch.UpdateJobQueueOutput](t)(w.batch().UpdateJobQueue(ctx, &batch.UpdateJobQueueInput{JobQueue: aws.String("queue"), State: "DISABLED"}))
@@ -257,6 +263,8 @@ func testBatchEnabled(t *testing.T, w *world, later func()) {
 }
 
 func testQueueEnvironments(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, g := t.Context(), w.ground(t)
 
@@ -287,6 +295,8 @@ func testQueueEnvironments(t *testing.T, w *world, later func()) {
 }
 
 func testYoungRole(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, g := t.Context(), w.ground(t)
 
@@ -318,14 +328,16 @@ func (w *world) detachRole(t *testing.T) {
 }
 
 func testStuckEnvironment(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	g := w.ground(t)
 
 	later()
-	w.settled(t, g, "env")
-	w.disable(t, "env")
+	w.settled(t, g)
+	w.disable(t)
 	w.detachRole(t)
-	w.remove(t, "env")
+	w.remove(t)
 
 	for range 10 {
 		if got := w.environment(t, "env"); got.Status != "DELETING" || !strings.Contains(aws.ToString(got.StatusReason), "sts:AssumeRole") {
@@ -335,13 +347,15 @@ func testStuckEnvironment(t *testing.T, w *world, later func()) {
 }
 
 func testStuckMidway(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	w = w.calm()
 	g := w.ground(t)
 
 	later()
-	w.settled(t, g, "env")
-	w.disable(t, "env")
-	w.remove(t, "env")
+	w.settled(t, g)
+	w.disable(t)
+	w.remove(t)
 	w.detachRole(t)
 
 	for range 10 {
@@ -352,13 +366,15 @@ func testStuckMidway(t *testing.T, w *world, later func()) {
 }
 
 func testInterfaces(t *testing.T, w *world, later func()) {
+	t.Helper()
+
 	ctx, calm := t.Context(), w.calm()
 	g := calm.ground(t)
 
 	later()
-	calm.settled(t, g, "env")
-	calm.disable(t, "env")
-	calm.remove(t, "env")
+	calm.settled(t, g)
+	calm.disable(t)
+	calm.remove(t)
 	calm.until(t, "env", "")
 
 	f := w.rush()
@@ -386,6 +402,8 @@ func testInterfaces(t *testing.T, w *world, later func()) {
 }
 
 func testFreshReads(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.rush()
 	ctx, calm := t.Context(), w.calm()
 	vpc := w.vpc(t)
@@ -410,6 +428,8 @@ func testFreshReads(t *testing.T, w *world, _ func()) {
 }
 
 func testProfilePropagation(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.rush()
 	ctx := t.Context()
 
@@ -428,6 +448,8 @@ func testProfilePropagation(t *testing.T, w *world, _ func()) {
 }
 
 func testBoundary(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.calm()
 	create := func(name, arn string) error {
 		_, err := w.iam().CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(trust), PermissionsBoundary: &arn})
@@ -445,6 +467,8 @@ func testBoundary(t *testing.T, w *world, _ func()) {
 }
 
 func testReferencedGroup(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, vpc := t.Context(), w.vpc(t)
 	group := func(name string) *string {
@@ -481,6 +505,8 @@ func testReferencedGroup(t *testing.T, w *world, _ func()) {
 }
 
 func testEC2States(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.calm()
 	ctx, vpc := t.Context(), w.vpc(t)
 	look := func() string {
@@ -503,6 +529,8 @@ func testEC2States(t *testing.T, w *world, _ func()) {
 }
 
 func testEndpoints(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.rush()
 	ctx, vpc := t.Context(), w.vpc(t)
 	table := must[*ec2.CreateRouteTableOutput](t)(w.ec2().CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &vpc}))
@@ -536,6 +564,8 @@ func testEndpoints(t *testing.T, w *world, _ func()) {
 }
 
 func testPartialDelete(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	ctx, calm := t.Context(), w.calm()
 	name := calm.bucket(t)
 
@@ -566,6 +596,8 @@ func testPartialDelete(t *testing.T, w *world, _ func()) {
 }
 
 func testCreateBucketAgain(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	w = w.calm()
 	name := w.bucket(t)
 
@@ -575,6 +607,8 @@ func testCreateBucketAgain(t *testing.T, w *world, _ func()) {
 }
 
 func testHitsAreCounted(t *testing.T, w *world, _ func()) {
+	t.Helper()
+
 	_, _ = w.ec2().DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})
 
 	_, text := w.do(t, http.MethodGet, "/_local/rules", "")
