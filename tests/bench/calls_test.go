@@ -42,12 +42,12 @@ func built(b *testing.B) (venv, functions string) {
 	return venv, filepath.Join(dir, "functions")
 }
 
-// program builds one of the baselines, with the flags that functions are built with.
-func program(b *testing.B, dir, pkg string) string {
+// program builds one of the baselines, with the flags that functions are built with and perhaps a tag.
+func program(b *testing.B, dir, pkg, tag string) string {
 	b.Helper()
 
-	out := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-"))
-	cmd := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", out, "./"+pkg) //nolint:gosec // our own
+	out := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+tag)
+	cmd := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-tags", "lambda.norpc,"+tag, "-ldflags", "-s -w", "-o", out, "./"+pkg) //nolint:gosec // our own
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -256,7 +256,7 @@ func only(in, other []awsproxy.Call) []string {
 // accounts; the second times, with everything warm.
 func BenchmarkCalls(b *testing.B) {
 	d := startStack(b)
-	bin := program(b, b.TempDir(), "bare")
+	bin := program(b, b.TempDir(), "bare", "")
 
 	for b.Loop() {
 		d.round(bin, "first", true)

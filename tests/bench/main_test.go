@@ -100,6 +100,15 @@ func (r *board) print(out io.Writer) {
 
 	fmt.Fprintln(table, "\n\tOURS\tBASELINE\tRATIO, GOAL\tRESULT")
 
+	order := map[string]int{}
+	for _, l := range r.lines {
+		if _, ok := order[l.part]; !ok {
+			order[l.part] = len(order)
+		}
+	}
+
+	slices.SortStableFunc(r.lines, func(x, y line) int { return order[x.part] - order[y.part] })
+
 	part := ""
 	for _, l := range r.lines {
 		if l.part != part {

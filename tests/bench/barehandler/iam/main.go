@@ -1,0 +1,27 @@
+// Command iam is the baseline for functions/iam: a Lambda handler that has the same SDK clients and does nothing with them. Built with the tag calls, it can also
+// make the calls that the function makes; without, the linker leaves out all of them.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+)
+
+func main() {
+	cfg, err := config.LoadDefaultConfig(context.Background())
+	if err != nil {
+		os.Exit(1)
+	}
+
+	dynamodbClient := dynamodb.NewFromConfig(cfg)
+	iamClient := iam.NewFromConfig(cfg)
+
+	lambda.Start(func(context.Context) ([]any, error) {
+		return append(calls(), dynamodbClient.Options().Region, iamClient.Options().Region), nil
+	})
+}
