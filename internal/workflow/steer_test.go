@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -39,9 +40,29 @@ func (b *bench) stuck(t *testing.T, k deploy.OperationKind) {
 func TestSteeringThatIsRefused(t *testing.T) {
 	t.Parallel()
 
-	cancel := (*workflow.Control).Cancel
-	resume := (*workflow.Control).Resume
-	skip := (*workflow.Control).Skip
+	type verb func(*workflow.Control) func(context.Context, deploy.Principal, workflow.SteerRequest) (workflow.Admitted, error)
+
+	var (
+		cancel verb = func(c *workflow.Control) func(context.Context, deploy.Principal, workflow.SteerRequest) (workflow.Admitted, error) {
+			return c.Cancel
+		}
+		resume verb = func(c *workflow.Control) func(context.Context, deploy.Principal, workflow.SteerRequest) (workflow.Admitted, error) {
+			return c.Resume
+		}
+		skip verb = func(c *workflow.Control) func(context.Context, deploy.Principal, workflow.SteerRequest) (workflow.Admitted, error) {
+			return c.Skip
+		}
+	)
+
+	stuck := func(t *testing.T, b *bench) {
+		t.Helper()
+		b.stuck(t, deploy.Delete)
+	}
+
+	running := func(t *testing.T, b *bench) {
+		t.Helper()
+		b.put(t, deploy.Delete, deploy.Running, nil)
+	}
 
 	done := func(s deploy.OperationState, p deploy.Phase) func(*testing.T, *bench) {
 		return func(t *testing.T, b *bench) {
@@ -53,58 +74,16 @@ func TestSteeringThatIsRefused(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		given  func(*testing.T, *bench)
-		verb   func(*workflow.Control, *testing.T) error
+		verb   verb
+		ref    deploy.Ref
 		code   string
 	}{
-		"CancelDelete": {
-			"some of it is gone already", func(t *testing.T, b *bench) { t.Helper(); b.put(t, deploy.Delete, deploy.Running, nil) },
-			func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := cancel(c, t.Context(), ada(), steering(""))
-
-				return err
-			}, "not_cancellable",
-		},
-		"CancelDone": {
-			"it has ended", done(deploy.Succeeded, deploy.PhaseActive), func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := cancel(c, t.Context(), ada(), steering(""))
-
-				return err
-			}, "operation_done",
-		},
-		"ResumeDone": {
-			"it has ended well", done(deploy.RolledBack, deploy.PhaseFailed), func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := resume(c, t.Context(), ada(), steering(""))
-
-				return err
-			}, "operation_done",
-		},
-		"SkipGone": {
-			"it is gone", func(t *testing.T, b *bench) { t.Helper(); b.stuck(t, deploy.Delete) }, func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := skip(c, t.Context(), ada(), steering("queue/q"))
-
-				return err
-			}, "nothing_to_skip",
-		},
-		"SkipWhatStays": {
-			"it was never to be removed", func(t *testing.T, b *bench) { t.Helper(); b.stuck(t, deploy.Delete) }, func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := skip(c, t.Context(), ada(), steering("bucket"))
-
-				return err
-			}, "nothing_to_skip",
-		},
-		"SkipUnknown": {
-			"nobody knows it", func(t *testing.T, b *bench) { t.Helper(); b.stuck(t, deploy.Delete) }, func(c *workflow.Control, t *testing.T) error {
-				t.Helper()
-				_, err := skip(c, t.Context(), ada(), steering("nothing"))
-
-				return err
-			}, "nothing_to_skip",
-		},
+		"CancelDelete":  {"some of it is gone already", running, cancel, "", "not_cancellable"},
+		"CancelDone":    {"it has ended", done(deploy.Succeeded, deploy.PhaseActive), cancel, "", "operation_done"},
+		"ResumeDone":    {"it has ended well", done(deploy.RolledBack, deploy.PhaseFailed), resume, "", "operation_done"},
+		"SkipGone":      {"it is gone", stuck, skip, "queue/q", "nothing_to_skip"},
+		"SkipWhatStays": {"it was never to be removed", stuck, skip, "bucket", "nothing_to_skip"},
+		"SkipUnknown":   {"nobody knows it", stuck, skip, "nothing", "nothing_to_skip"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +93,7 @@ func TestSteeringThatIsRefused(t *testing.T) {
 				c.given(t, b)
 
 				before := b.record(t)
-				err := c.verb(b.control, t)
+				_, err := c.verb(b.control)(t.Context(), ada(), steering(c.ref))
 
 				e, ok := errors.AsType[*deploy.Error](err)
 				if !ok || e.Code != c.code || e.Remedy == "" {
