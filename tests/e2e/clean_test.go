@@ -22,7 +22,7 @@ type clean struct {
 	resources      []resource
 }
 
-//nolint:gochecknoglobals // as the stacks: made once, by the first who needs it
+// undisturbed is made once, by the first who needs it.
 var undisturbed struct {
 	sync.Mutex
 	done bool

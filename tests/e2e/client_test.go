@@ -221,11 +221,11 @@ func (w *world) finish(id, state string) operation {
 	return op
 }
 
-// until looks at an operation each second until it is as wanted.
+// until looks at an operation now and then until it is as wanted.
 func (w *world) until(id string, wanted func(operation) bool) operation {
 	w.Helper()
 
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(1500 * time.Millisecond)
 	defer tick.Stop()
 
 	for end := time.Now().Add(patience); ; {
@@ -247,10 +247,9 @@ func (w *world) until(id string, wanted func(operation) bool) operation {
 }
 
 // active creates a deployment and waits for it.
-func (w *world) active(name string, spec object) operation {
+func (w *world) active(name string, spec object) {
 	w.Helper()
-
-	return w.finish(w.create(name, spec).ID, "SUCCEEDED")
+	w.finish(w.create(name, spec).ID, "SUCCEEDED")
 }
 
 // gone deletes a deployment with its data and waits for it.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -186,12 +185,4 @@ func denial(service string) object {
 	code := map[string]string{"s3": "AccessDenied", "iam": "AccessDenied", "ec2": "UnauthorizedOperation", "batch": "AccessDeniedException"}[service]
 
 	return object{"error": object{"status": 403, "code": code, "message": "refused on purpose"}}
-}
-
-func decode(w *world, text []byte, into any) {
-	w.Helper()
-
-	if err := json.Unmarshal(text, into); err != nil {
-		w.Fatalf("%v: %s", err, text)
-	}
 }

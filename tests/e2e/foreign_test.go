@@ -16,12 +16,12 @@ import (
 const ecsTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
 // makeRole makes a role as a person would.
-func (w *world) makeRole(name string) string {
+func (w *world) makeRole(name string) {
 	w.Helper()
 
 	in := &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(ecsTrust)}
 
-	return *must[*iam.CreateRoleOutput](w)(w.aws.iam.CreateRole(w.Context(), in)).Role.Arn
+	must[*iam.CreateRoleOutput](w)(w.aws.iam.CreateRole(w.Context(), in))
 }
 
 func (w *world) makeBucket(name string) {

@@ -16,7 +16,7 @@ import (
 // as long.
 const killings = 8
 
-// TestKilled ends the function's process before or after the first changing call of each resource, when it is made and when it is removed.
+// TestKilled ends the function's process before or after the first changing call that makes each resource, and after the first that removes it.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 
@@ -35,6 +35,11 @@ func TestKilled(t *testing.T) {
 				w.active("research", nil)
 				w.killed()
 				w.once(c, "research")
+
+				// Before a removal's call nothing has happened that a create does not show already.
+				if when == "before" {
+					return
+				}
 
 				w.kill(removing, n, when)
 				w.gone("research")

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var lose = object{"lose": "response"} //nolint:gochecknoglobals // a constant
+var lose = object{"lose": "response"}
 
 // TestLostResponse lets calls happen and breaks their answers. Resources do not see each other's calls, so one world loses the n-th answer of every resource;
 // another loses every answer of the table and of Step Functions.

@@ -37,7 +37,7 @@ type stacks struct {
 }
 
 // shared is the only global: a package's tests have no other way to share what TestMain ends.
-var shared stacks //nolint:gochecknoglobals // see above
+var shared stacks
 
 func TestMain(m *testing.M) {
 	flag.Parse()
