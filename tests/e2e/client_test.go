@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -146,6 +147,7 @@ func as[T any](w *world, a answer, status int) T {
 
 type object = map[string]any
 
+// create asks as a careful caller does: with a key of its own, and again when no answer came from the API itself, which may happen on a crowded computer.
 func (w *world) create(name string, spec object) operation {
 	w.Helper()
 
@@ -154,7 +156,24 @@ func (w *world) create(name string, spec object) operation {
 		body["spec"] = spec
 	}
 
-	return as[operation](w, w.ask(request{method: "POST", path: "/v1/deployments", body: body}), http.StatusAccepted)
+	req := request{method: "POST", path: "/v1/deployments", body: body, header: map[string]string{"Idempotency-Key": strings.ToLower(rand.Text())}}
+
+	return as[operation](w, w.insist(req), http.StatusAccepted)
+}
+
+// insist sends a request that may be repeated until the answer is neither a failure of the front door nor a request to wait.
+func (w *world) insist(r request) answer {
+	w.Helper()
+
+	for tries := 1; ; tries++ {
+		a := w.ask(r)
+		if tries == 4 || a.status < 500 && !strings.Contains(string(a.body), `"request_in_progress"`) {
+			return a
+		}
+
+		w.Logf("%s %s answered %d %s", r.method, r.path, a.status, a.body)
+		time.Sleep(2 * time.Second) // what Retry-After would say
+	}
 }
 
 func (w *world) delete(name, data string) operation {
@@ -172,7 +191,7 @@ func (w *world) deployment(name string) deployment {
 func (w *world) operation(id string) operation {
 	w.Helper()
 
-	return as[operation](w, w.ask(request{method: "GET", path: "/v1/operations/" + id}), http.StatusOK)
+	return as[operation](w, w.insist(request{method: "GET", path: "/v1/operations/" + id}), http.StatusOK)
 }
 
 func (w *world) resources(name string) []resource {

@@ -278,5 +278,4 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s called %s %s", call.Function, call.Service, call.Action)
 		}
 	}
-
 }
