@@ -28,6 +28,8 @@ type Orphan struct {
 	FirstSeen time.Time   `json:"firstSeen"`
 	State     OrphanState `json:"state"`
 	Reason    string      `json:"reason"`
+	// Tried is when its removal was last at work: who was tried longest ago comes first.
+	Tried time.Time `json:"tried,omitzero"`
 	// Memo is the kind's own notebook between invocations of its removal.
 	Memo map[string]string `json:"memo,omitempty"`
 	// Removed is when AWS last showed it gone. The next sweep forgets it, or finds it all the same and holds it.

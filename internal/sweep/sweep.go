@@ -217,10 +217,16 @@ func (s *Sweeper) judge(ctx context.Context, things []thing, before map[string]d
 			Key: t.key(), Resource: t.Ref(), ID: t.ID, ARN: t.ARN, Family: s.Family, Needs: t.about.Needs, FirstSeen: s.Clock.Now(), State: deploy.OrphanNoted,
 		}
 		if old, ok := before[note.Name()]; ok && old.Key == note.Key && old.Resource == note.Resource {
-			note.FirstSeen, note.Memo, note.Removed = old.FirstSeen, old.Memo, old.Removed
+			note.FirstSeen, note.Tried, note.Memo, note.Removed = old.FirstSeen, old.Tried, old.Memo, old.Removed
+
+			if old.State == deploy.OrphanRemoving || old.State == deploy.OrphanRefused {
+				note.State, note.Reason = old.State, old.Reason
+			}
 		}
 
-		note.Reason = "No record knows it. It is removed if that is still so at " + note.FirstSeen.Add(Grace).UTC().Format(time.RFC3339) + "."
+		if note.State == deploy.OrphanNoted {
+			note.Reason = "No record knows it. It is removed if that is still so at " + note.FirstSeen.Add(Grace).UTC().Format(time.RFC3339) + "."
+		}
 
 		if v.hold == "" && !note.Removed.IsZero() {
 			v.hold = "It was removed as far as AWS told, and is still there. Its name or tags may not be as this installation makes them."
@@ -252,49 +258,53 @@ func (s *Sweeper) load(ctx context.Context, key deploy.Key) (*store.Record, erro
 
 // removeAll removes what is due, or says at each why not.
 func (s *Sweeper) removeAll(ctx context.Context, orphans map[string]*orphan, until time.Time) error {
-	var errs []error
+	var due []*orphan
 
-	for _, name := range slices.Sorted(maps.Keys(orphans)) {
-		o := orphans[name]
-		if o.note.State == deploy.OrphanHeld || s.Clock.Now().Sub(o.note.FirstSeen) < Grace {
-			continue
+	for _, o := range orphans {
+		if o.note.State != deploy.OrphanHeld && s.Clock.Now().Sub(o.note.FirstSeen) >= Grace {
+			due = append(due, o)
 		}
-
-		// Of what is not removed in this run, the next one will say the same again.
-		if !s.Clock.Now().Before(until) || ctx.Err() != nil {
-			break
-		}
-
-		errs = append(errs, s.due(ctx, o, until))
 	}
 
-	return errors.Join(errs...)
-}
+	if len(due) == 0 {
+		return nil
+	}
 
-// due removes one orphan whose time has come, unless something speaks against it.
-func (s *Sweeper) due(ctx context.Context, o *orphan, until time.Time) error {
+	// One that resists must not take the time of all others, sweep after sweep.
+	slices.SortFunc(due, func(a, b *orphan) int {
+		return cmp.Or(a.note.Tried.Compare(b.note.Tried), cmp.Compare(a.note.Name(), b.note.Name()))
+	})
+
 	sweeps, err := s.Notes.Sweeps(ctx)
 	if err != nil {
 		return fmt.Errorf("read the sweeps: %w", err)
 	}
 
-	others, err := s.noted(ctx)
+	notes, err := s.noted(ctx)
 	if err != nil {
 		return err
 	}
 
-	state, reason := deploy.OrphanRefused, distrust(sweeps, o.note.FirstSeen, s.Clock.Now())
-	if reason == "" {
-		state, reason = deploy.OrphanNoted, waits(o, others)
+	var errs []error
+
+	for _, o := range due {
+		state, reason := deploy.OrphanRefused, distrust(sweeps, o.note.FirstSeen, s.Clock.Now())
+		if reason == "" {
+			state, reason = deploy.OrphanNoted, waits(o, notes)
+		}
+
+		switch {
+		case reason != "":
+			s.Log.WarnContext(ctx, "orphan not removed", "resource", o.note.Resource, "deployment", o.note.Key.Name, "state", state, "reason", reason)
+
+			errs = append(errs, s.say(ctx, o, state, reason))
+		case s.Clock.Now().Before(until):
+			errs = append(errs, s.remove(ctx, o, until))
+			notes[o.note.Name()] = o.note
+		}
 	}
 
-	if reason == "" {
-		return s.remove(ctx, o, until)
-	}
-
-	s.Log.WarnContext(ctx, "orphan not removed", "resource", o.note.Resource, "deployment", o.note.Key.Name, "state", state, "reason", reason)
-
-	return s.say(ctx, o, state, reason)
+	return errors.Join(errs...)
 }
 
 // remove looks until the orphan is gone, or for some seconds. Before each look the record is read again: a create of that name may have taken the thing up.
@@ -321,6 +331,7 @@ func (s *Sweeper) remove(ctx context.Context, o *orphan, until time.Time) error 
 		}
 
 		// Said before it is done.
+		o.note.Tried = s.Clock.Now()
 		if err := s.say(ctx, o, deploy.OrphanRemoving, o.note.Reason); err != nil {
 			return err
 		}

@@ -560,6 +560,26 @@ func TestOrder(t *testing.T) {
 	w.want("nothing is noted any more", w.orphans(), nil)
 }
 
+// TestResisting: what takes all the time of a sweep leaves the next one to others.
+func TestResisting(t *testing.T) {
+	w := newWorld(t)
+	w.shelfs["subnet"].looks = 1000
+
+	// Each takes its 10 s of 25: the fourth has no time left.
+	for _, ref := range []deploy.Ref{"subnet/v", "subnet/x", "subnet/y", "subnet/z"} {
+		w.put(acme, ref, string(ref[7:]))
+	}
+
+	for i := range 20 {
+		w.put(deploy.Key{Tenant: "acme", Name: "living"}, deploy.NewRef("subnet", string(rune('a'+i))), "subnet-"+string(rune('a'+i)))
+	}
+
+	w.sweep(3)
+	w.want("three of four", w.orphans(), []string{"v REMOVING", "x REMOVING", "y REMOVING", "z NOTED"})
+	w.sweep(1)
+	w.want("the fourth comes first", w.orphans(), []string{"v REMOVING", "x REMOVING", "y REMOVING", "z REMOVING"})
+}
+
 // TestStillThere: what AWS says to be gone and goes on listing is not removed for ever.
 func TestStillThere(t *testing.T) {
 	w := newWorld(t)
