@@ -522,6 +522,23 @@ func TestMessagesAreScrubbed(t *testing.T) {
 	})
 }
 
+// TestHistoryKeepsNoFreeText: what the table says goes to the state machine as well.
+func TestHistoryKeepsNoFreeText(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.Fault = func(context.Context, string, deploy.Key) memory.Fault {
+			return memory.Fault{Before: errors.New("line\nbreak " + strings.Repeat("x", 3000))}
+		}
+
+		err := b.worker.Run(t.Context(), input(workflow.VerbEnsure, "net"))
+		if s, ok := errors.AsType[*workflow.Signal](err); !ok || len(s.Message) > 1024 || strings.Contains(s.Message, "\n") {
+			t.Errorf("the history would hold %d characters: %q", len(err.Error()), err)
+		}
+	})
+}
+
 func TestOutcomeIsWrittenAfterTheCallersTimeIsOver(t *testing.T) {
 	t.Parallel()
 

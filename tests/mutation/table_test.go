@@ -79,8 +79,9 @@ func recordMutations() []mutation {
 			"slices.Contains(before.Needs, r.Ref) || ", "", workflow,
 		},
 		{
-			"roles-before-environments-seen", "the same, seen by whole lives on fakes of AWS", "internal/workflow/graphs.go",
-			"slices.Contains(before.Needs, r.Ref) || ", "", simulation,
+			"job-role-before-environments", "the role would go while Batch still runs jobs as it; seen by whole lives on fakes of AWS", "internal/kind/jobrole/jobrole.go",
+			`		RemoveAfter: []string{"job-queue", "compute-environment"},
+`, "", simulation,
 		},
 		{
 			"bucket-before-queues", "jobs would write to a bucket that is being deleted", "internal/kind/bucket/bucket.go",
@@ -461,7 +462,7 @@ func sweepMutations() []mutation {
 		{"sweeper-races", "what an operation is making would be removed under its hands", verdict, "		if record.Deployment.Unfinished || record", "		if record", tests},
 		{"sweeper-takes-skipped", "what an admin left behind would be removed after all", verdict, "		if err != nil || left {", "		if err != nil || left && false {", tests},
 		{"sweeper-without-order", "a role would go before the environment that needs it", verdict, "		if slices.Contains(other.Needs, o.about.Name) || ", "		if ", tests},
-		{"sweeper-hasty", "what a record is about to know would be removed", file, " || s.Clock.Now().Sub(o.note.FirstSeen) < Grace {", " {", tests},
+		{"sweeper-hasty", "what a record is about to know would be removed", file, " && s.Clock.Now().Sub(o.note.FirstSeen) >= Grace {", " {", tests},
 		{"sweeper-looks-once", "what a create has taken up meanwhile would be removed", file, "		if v.known {\n			return s.Notes", "		if v.known && false {\n			return s.Notes", tests},
 	}
 }

@@ -50,8 +50,8 @@ type Drift struct {
 }
 
 // Suite runs the conformance suite: create, create again, read, delete, delete again, read after delete, create after delete; every call throttled once;
-// the answer of every changing call lost once, with and without the death of the process, seen at once or late; removal from every stage; look-alikes;
-// drift; the list of what there is.
+// every changing call refused for good; the answer of every changing call lost once, with and without the death of the process, seen at once or late;
+// removal from every stage; look-alikes; drift; the list of what there is.
 func Suite(t *testing.T, s Subject) {
 	t.Helper()
 	t.Run("Create", s.create)
