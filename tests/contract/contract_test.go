@@ -71,6 +71,7 @@ func build(t *testing.T, name string) *kindtest.Bench {
 
 	w, clock := kindtest.World()
 	w.EC2.Lag, w.S3.Lag, w.IAM.Lag, w.IAM.IDLag = 3*time.Second, 2*time.Second, 4*time.Second, 2*time.Second
+	w.EC2.PageSize = 1 // a list goes to its last page
 
 	kinds := simulation.Kinds(w)
 
