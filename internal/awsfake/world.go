@@ -124,14 +124,14 @@ func do[O any](ctx context.Context, w *World, service, operation string, in any,
 
 	if fault.Before != nil {
 		call.Code = code(fault.Before)
-		w.calls = append(w.calls, call)
+		w.hear(call)
 
 		return none, fault.Before
 	}
 
 	out, err := act()
 	call.Code = code(err)
-	w.calls = append(w.calls, call)
+	w.hear(call)
 
 	if fault.After != nil {
 		fault.After()
@@ -142,6 +142,12 @@ func do[O any](ctx context.Context, w *World, service, operation string, in any,
 	}
 
 	return out, err
+}
+
+func (w *World) hear(c Call) {
+	if !w.Unheard {
+		w.calls = append(w.calls, c)
+	}
 }
 
 // refuse is AWS's refusal of a call that the caller got wrong.

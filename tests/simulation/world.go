@@ -70,6 +70,9 @@ type World struct {
 	taken      []string // what was removed by hand
 	cost       Cost
 	logs       bytes.Buffer
+	quiet      bool // keep no journal of points
+	// admit, where set, may refuse an invocation.
+	admit func(workflow.Input) (done func(), err error)
 }
 
 // execution is one run of the state machine.
@@ -213,6 +216,8 @@ func (w *World) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, nil))
 }
 
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 type locked struct{ w *World }
 
 func (l locked) Write(b []byte) (int, error) {
@@ -237,6 +242,10 @@ type invocationKey struct{}
 func (w *World) at(ctx context.Context, service, operation string) Action {
 	in, ok := ctx.Value(invocationKey{}).(*invocation)
 	if !ok {
+		return None
+	}
+
+	if w.quiet {
 		return None
 	}
 
@@ -402,6 +411,15 @@ func (w *World) function(ctx context.Context, call *invocation) (out json.RawMes
 	var in workflow.Input
 	if err := json.Unmarshal(call.payload, &in); err != nil {
 		return nil, &asl.Error{Name: "States.Runtime", Cause: err.Error()}
+	}
+
+	if w.admit != nil {
+		done, err := w.admit(in)
+		if err != nil {
+			return nil, err
+		}
+
+		defer done()
 	}
 
 	call.who = strings.TrimSpace(string(in.Verb) + " " + string(in.Resource))

@@ -1,0 +1,64 @@
+package simulation_test
+
+import (
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation"
+)
+
+// TestHerd lets many deployments come at once. The whole is 10,000 over 200 account-Regions; a plain run takes 100 over 2, which is as dense.
+func TestHerd(t *testing.T) {
+	if os.Getenv("METAFLOW_DEPLOYER_SIMULATE") != "all" {
+		t.Parallel()
+	}
+
+	one := herd(t, 1, 1)
+
+	h := struct{ deployments, accounts int }{100, 2}
+	if os.Getenv("METAFLOW_DEPLOYER_SIMULATE") == "all" {
+		h.deployments, h.accounts = 10_000, 200
+	}
+
+	began := time.Now()
+	r := herd(t, h.deployments, h.accounts)
+	took := time.Since(began)
+
+	ratio := float64(r.Invocations) / float64(h.deployments) / float64(one.Invocations)
+
+	t.Logf("%d deployments at once over %d account-Regions: %d ended, %d ACTIVE, %.1f s, peak %d MB, longest start delay %s, longest create %s (alone %s), "+
+		"%d throttled calls, %d refused starts, %d refused invocations, %.2f times the invocations of one alone",
+		h.deployments, h.accounts, r.Ended, r.Active, took.Seconds(), r.Peak>>20, r.StartDelay, r.Makespan, one.Makespan,
+		r.Throttled, r.RefusedStarts, r.RefusedInvocations, ratio)
+
+	if r.Ended != h.deployments || r.Active != h.deployments {
+		t.Errorf("%d of %d ended, %d are ACTIVE", r.Ended, h.deployments, r.Active)
+	}
+
+	if ratio > 3 {
+		t.Errorf("%.2f times the invocations of one alone, more than 3", ratio)
+	}
+
+	if r.Peak > 512<<20 {
+		t.Errorf("%d MB, more than 512", r.Peak>>20)
+	}
+}
+
+func herd(t *testing.T, deployments, accounts int) (r simulation.HerdReport) {
+	t.Helper()
+
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+
+		var err error
+
+		h := &simulation.Herd{Deployments: deployments, Accounts: accounts}
+		if r, err = h.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	return r
+}
