@@ -7,9 +7,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +35,8 @@ import (
 // wire takes down every request as it leaves the SDK, and leads those for AWS's own hosts to the endpoint on this computer.
 type wire struct {
 	endpoint *url.URL
+	// names takes out what is the account's.
+	names *strings.Replacer
 
 	mu       sync.Mutex
 	requests map[string]bool
@@ -71,7 +73,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	}, " ")
 
 	w.mu.Lock()
-	w.requests[made.ReplaceAllString(text, "$1$2…")] = true
+	w.requests[w.names.Replace(made.ReplaceAllString(text, "$1$2…"))] = true
 	w.mu.Unlock()
 
 	req.URL.Scheme, req.URL.Host, req.URL.Path, req.URL.RawPath = w.endpoint.Scheme, w.endpoint.Host, path, ""
@@ -103,59 +105,96 @@ func scope(authorization string) string {
 	return parts[min(3, len(parts)-1)]
 }
 
-// TestSameRequestsOnAWS makes and purges the default environment twice in one account: with the settings that functions get on this computer, and with those
+// TestSameRequestsOnAWS makes and purges the default environment twice, side by side: with the settings that functions get on this computer, and with those
 // that they get on AWS. What leaves the SDK must be the same but for the host. The product has no other way to know where it runs.
 func TestSameRequestsOnAWS(t *testing.T) {
-	w := newWorld(t)
+	var (
+		lives    sync.WaitGroup
+		settings = []struct {
+			endpoint  string
+			pathStyle bool
+			requests  map[string]bool
+			live      func()
+			err       error
+		}{{endpoint: start(t)[0].Endpoint, pathStyle: true}, {}}
+	)
 
-	endpoint, err := url.Parse(w.stack.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
+	for i := range settings {
+		w, s := newWorld(t), &settings[i]
 
-	t.Setenv("AWS_ACCESS_KEY_ID", w.AccessKey())
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "local")
-	t.Setenv("AWS_REGION", local.Region)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-	run := func(name, endpointURL string, pathStyle bool) map[string]bool {
-		t.Setenv("AWS_ENDPOINT_URL", endpointURL)
-
-		sdk, err := awsconf.SDK(t.Context())
+		endpoint, err := url.Parse(w.stack.Endpoint)
 		if err != nil {
 			t.Fatal(err)
 		}
 
-		out := &wire{endpoint: endpoint, requests: map[string]bool{}}
-		sdk.HTTPClient = out
-
-		if err := life(t.Context(), w.Account, sdk, pathStyle, name[:1]); err != nil {
-			t.Fatalf("%s: %v", name, err)
+		if s.endpoint != "" {
+			s.endpoint = w.stack.Endpoint
 		}
 
-		return out.requests
+		sdk, err := configured(t, map[string]string{
+			"AWS_ENDPOINT_URL": s.endpoint, "AWS_ACCESS_KEY_ID": w.AccessKey(), "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": local.Region,
+			"AWS_EC2_METADATA_DISABLED": "true",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		slug := deploy.Owner{Installation: "settings", Account: w.Account, Region: local.Region, Tenant: "acme", Name: "research"}.Slug()
+		out := &wire{endpoint: endpoint, requests: map[string]bool{}, names: strings.NewReplacer(slug, "SLUG", w.Account, "ACCOUNT")}
+		sdk.HTTPClient, s.requests = out, out.requests
+
+		s.live = func() { s.err = life(t.Context(), w.Account, sdk, s.pathStyle) }
 	}
 
-	here, there := run("here", w.stack.Endpoint, true), run("on AWS", "", false)
+	t.Parallel()
 
-	if len(here) < 40 {
-		t.Fatalf("a life makes more than %d different requests", len(here))
+	for i := range settings {
+		lives.Go(settings[i].live)
 	}
 
-	// The account gets its service-linked role once, in the first life.
-	once := func(request string, _ bool) bool { return strings.Contains(request, "Action=CreateServiceLinkedRole") }
-	maps.DeleteFunc(here, once)
-	maps.DeleteFunc(there, once)
+	lives.Wait()
 
-	if diff := cmp.Diff(here, there); diff != "" {
+	here, there := settings[0], settings[1]
+	if here.err != nil || there.err != nil {
+		t.Fatal(here.err, there.err)
+	}
+
+	if len(here.requests) < 40 {
+		t.Fatalf("a life makes more than %d different requests", len(here.requests))
+	}
+
+	if diff := cmp.Diff(here.requests, there.requests); diff != "" {
 		t.Errorf("(-here +on AWS):\n%s", diff)
 	}
 
-	t.Logf("%d different requests, the same with both settings", len(here))
+	t.Logf("%d different requests, the same with both settings", len(here.requests))
+}
+
+// configured loads the SDK's configuration as a function would that finds these variables in its environment. Not while other tests run.
+func configured(t *testing.T, environment map[string]string) (aws.Config, error) {
+	t.Helper()
+
+	for name, value := range environment {
+		before, was := os.LookupEnv(name)
+
+		if err := os.Setenv(name, value); err != nil {
+			return aws.Config{}, err
+		}
+
+		defer func() {
+			if was {
+				_ = os.Setenv(name, before)
+			} else {
+				_ = os.Unsetenv(name)
+			}
+		}()
+	}
+
+	return awsconf.SDK(t.Context())
 }
 
 // life makes every resource of the default environment in turn and removes it, with the real conductor and workers in this process.
-func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool, letter string) error {
+func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool) error {
 	kinds := all.Kinds(all.Clients{
 		S3: s3.NewFromConfig(sdk, func(o *s3.Options) { o.UsePathStyle = pathStyle }), IAM: iam.NewFromConfig(sdk), EC2: ec2.NewFromConfig(sdk),
 		Batch: batch.NewFromConfig(sdk),
@@ -172,7 +211,7 @@ func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool, l
 		Boundary: "arn:aws:iam::" + account + ":policy/metaflow-deployer/metaflow/Boundary",
 	}
 	control := &workflow.Control{
-		Store: records, Graphs: graphs, Starter: nobody{}, Place: place, Clock: clock, Log: log, NewID: func() string { return strings.Repeat(letter, 26) },
+		Store: records, Graphs: graphs, Starter: nobody{}, Place: place, Clock: clock, Log: log, NewID: func() string { return strings.Repeat("0", 26) },
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}
 	conductor := &workflow.Conductor{Store: records, Graphs: graphs, Clock: clock, Log: log}
@@ -187,7 +226,7 @@ func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool, l
 		return err
 	}
 
-	control.NewID = func() string { return strings.Repeat(letter, 25) + "z" }
+	control.NewID = func() string { return strings.Repeat("1", 26) }
 
 	if _, err := control.Delete(ctx, principal, "research", deploy.Purge); err != nil {
 		return err
