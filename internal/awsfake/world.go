@@ -23,6 +23,8 @@ type World struct {
 	Now func() time.Time
 	// Fault, where set, is asked for every call and may break it. It runs without the world's lock.
 	Fault func(ctx context.Context, c Call) Fault
+	// Unheard keeps no list of calls: a large simulation cannot afford it.
+	Unheard bool
 	// Takes is how long things take.
 	Takes Takes
 
