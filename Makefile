@@ -54,7 +54,7 @@ generate: ## Write what is derived from the code: the state machine
 build: $(FUNCTIONS:%=build/%/bootstrap) ## Build the functions for AWS (arm64)
 
 .PHONY: bench
-bench: local-stack $(VENV)/.test ## Print the measurements, each as a ratio against a baseline of the same run
+bench: local-stack ## Print the measurements, each as a ratio against a baseline of the same run
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
 
 .PHONY: ministack

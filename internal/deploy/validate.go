@@ -570,5 +570,5 @@ func (v *validator) labels(labels map[string]string) {
 
 // escape makes a key a segment of a JSON pointer (RFC 6901).
 func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }

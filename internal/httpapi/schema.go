@@ -158,5 +158,5 @@ func (c *checker) integer(at string, schema *huma.Schema, v any) {
 
 // escape makes a member's name a segment of a JSON pointer (RFC 6901).
 func escape(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }

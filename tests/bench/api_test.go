@@ -298,12 +298,13 @@ func (s served) record(p page) page {
 	return p
 }
 
-// BenchmarkAPI loads the API and a bare server that answers the same bytes, each a process with one core, in turn.
+// BenchmarkAPI loads the API and a bare server that answers the same bytes, each a process with one core, in turn;
+// and the API once more without the copying of the store in memory, which no real store does.
 func BenchmarkAPI(b *testing.B) {
 	bin := program(b, b.TempDir(), "server", "")
 
 	for b.Loop() {
-		ours, all := serve(b, bin, "api", nil), pages()
+		ours, alone, all := serve(b, bin, "api", nil), serve(b, bin, "api-alone", nil), pages()
 		for i := range all {
 			all[i] = ours.record(all[i])
 		}
@@ -316,21 +317,21 @@ func BenchmarkAPI(b *testing.B) {
 		bare := serve(b, bin, "bare", text)
 
 		for _, p := range all {
-			duel(b, p, ours, bare)
+			duel(b, p, ours, alone, bare)
 		}
 
 		adapter(b, bin)
 	}
 }
 
-// duel asks both servers in turn and keeps the medians.
-func duel(b *testing.B, p page, ours, bare served) {
+// duel asks the servers in turn and keeps the medians.
+func duel(b *testing.B, p page, ours, alone, bare served) {
 	b.Helper()
 
 	rate, tail, wall := map[served][]float64{}, map[served][]float64{}, map[served][]float64{}
 
 	for i := range rounds + 1 {
-		for _, s := range []served{ours, bare} {
+		for _, s := range []served{ours, alone, bare} {
 			// The first round warms up.
 			if l := s.ask(p); i > 0 {
 				rate[s], tail[s] = append(rate[s], l.perSecond()), append(tail[s], l.p99())
@@ -343,6 +344,7 @@ func duel(b *testing.B, p page, ours, bare served) {
 
 	what := fmt.Sprintf("%s (%d, %d bytes)", p.what, p.Status, len(p.Body))
 	results.reach(b, part, what+", requests per second of the core", median(rate[ours]), median(rate[bare]), apiGoal, "")
+	results.reach(b, part, what+", the same without the store's copying", median(rate[alone]), median(rate[bare]), 0, "")
 	results.compare(b, part, what+", p99 with "+strconv.Itoa(connections)+" connections", median(tail[ours]), median(tail[bare]), 0, "ms")
 	results.note("%s, requests per second on this computer's clock: %.0f against %.0f", p.what, median(wall[ours]), median(wall[bare]))
 }

@@ -1,7 +1,8 @@
 // Command server serves what requests per second are measured on, on a free port whose address it prints first; and it measures the adapter between
 // API Gateway's events and the API by itself.
 //
-//	server api            the API over a store in memory
+//	server api            the API over the store in memory, which copies every record that it hands out
+//	server api-alone      the API over records that are there and need no copying: what the API costs by itself
 //	server bare < pages   net/http alone, with the answers of the API as it got them: [{"method", "path", "status", "body"}]
 //	server adapter        prints how many nanoseconds a GET takes without and with the adapter
 package main
@@ -50,7 +51,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: server api | bare | adapter")
+		return errors.New("usage: server api | api-alone | bare | adapter")
 	}
 
 	if args[0] == "bare" {
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 		return serve(ctx, bare(pages))
 	}
 
-	handler, err := api(ctx)
+	handler, err := api(ctx, args[0] == "api-alone")
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (started) Alive(context.Context, workflow.Execution) (alive, known bool, er
 }
 
 // api is the API with deployments that stand.
-func api(ctx context.Context) (http.Handler, error) {
+func api(ctx context.Context, alone bool) (http.Handler, error) {
 	graphs, err := workflow.NewGraphs(all.Kinds(all.Clients{}))
 	if err != nil {
 		return nil, err
@@ -134,10 +135,41 @@ func api(ctx context.Context) (http.Handler, error) {
 		}
 	}
 
+	var records httpapi.Records = table
+	if alone {
+		if records, err = freeze(ctx, table); err != nil {
+			return nil, err
+		}
+	}
+
 	return httpapi.New(httpapi.Options{ //nolint:contextcheck // each request brings its own context
-		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: place.Partition, Account: place.Account, Region: place.Region},
+		Control: control, Records: records, Graphs: graphs, Place: deploy.Place{Partition: place.Partition, Account: place.Account, Region: place.Region},
 		Principal: func(*http.Request) (deploy.Principal, error) { return who, nil }, Clock: workflow.WallClock{}, Log: log,
 	}), nil
+}
+
+// frozen answers the same record and the same list again and again; for all else it is the store in memory.
+type frozen struct {
+	*memory.Store
+	record *store.Record
+	list   []deploy.Deployment
+}
+
+func freeze(ctx context.Context, table *memory.Store) (*frozen, error) {
+	record, err := table.Load(ctx, deploy.Key{Tenant: "acme", Name: "team-000"})
+	if err != nil {
+		return nil, err
+	}
+
+	list, _, err := table.Deployments(ctx, store.List{Tenant: "acme", Size: deployments})
+
+	return &frozen{Store: table, record: record, list: list}, err
+}
+
+func (f *frozen) Load(context.Context, deploy.Key) (*store.Record, error) { return f.record, nil }
+
+func (f *frozen) Deployments(context.Context, store.List) (page []deploy.Deployment, more bool, err error) {
+	return f.list, false, nil
 }
 
 // commit writes the record of a default deployment whose create has ended well.
