@@ -397,6 +397,15 @@ func TestVerdict(t *testing.T) {
 			[]string{"r HELD"},
 			nil, "compute-environment/a",
 		},
+		"needed": {
+			"the same for what a known thing says to need",
+			func(w *world) {
+				w.put(acme, "vpc", "vpc-1")
+				w.record(acme, deploy.Deployment{Phase: deploy.PhaseActive}, done, made("subnet/a", "s", "vpc"))
+			},
+			[]string{"vpc-1 HELD"},
+			nil, "subnet/a",
+		},
 		"nameless": {
 			"the installation's tag alone says nothing",
 			func(w *world) { w.put(deploy.Key{}, "vpc", "vpc-1") },
@@ -492,16 +501,19 @@ func TestSilentFamily(t *testing.T) {
 		reason string
 		// before and after are the half hours that batch looks before the orphan comes, and with it.
 		before, after int
+		// back turns the clock back before the orphan comes; step is between the sweeps without batch.
+		back, step time.Duration
 	}{
-		"never":      {"its things were never looked at", 0, 0},
-		"not since":  {"it looked before the orphan was seen", 2, 0},
-		"long since": {"it looked after that, once, and not for more than an hour", 0, 1},
+		"never":      {"its things were never looked at", 0, 0, 0, 50 * time.Minute},
+		"not since":  {"it looked just before the orphan was seen", 2, 0, 25 * time.Minute, 30 * time.Minute},
+		"long since": {"it looked after that, once, and not for more than an hour", 0, 1, 0, 50 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Log(test.reason)
 
 			w := newWorld(t)
 			w.sweep(test.before)
+			w.clock.now = w.clock.now.Add(-test.back)
 			w.put(acme, "role", "r")
 			w.sweep(test.after)
 
@@ -518,7 +530,7 @@ func TestSilentFamily(t *testing.T) {
 					t.Fatal("a list that AWS refused must end the sweep")
 				}
 
-				w.clock.now = w.clock.now.Add(50 * time.Minute)
+				w.clock.now = w.clock.now.Add(test.step)
 			}
 
 			if !strings.Contains(w.reason("r"), "batch") || len(w.removed()) > 0 {
@@ -532,32 +544,44 @@ func TestSilentFamily(t *testing.T) {
 	}
 }
 
-// TestOrder: what needs a thing goes before it, across families.
+// TestOrder: what must go before a thing goes before it, across families.
 func TestOrder(t *testing.T) {
-	w := newWorld(t)
-	w.put(acme, "role", "r")
-	w.put(acme, "compute-environment/a", "ce")
-	w.shelfs["compute-environment"].looks = 40 // more than one sweep's
+	for name, test := range map[string]struct {
+		reason       string
+		first, later deploy.Ref
+	}{
+		"needs":        {"the other kind needs it", "subnet/x", "vpc"},
+		"remove after": {"its own kind says so", "compute-environment/a", "role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(test.reason)
 
-	for range 6 {
-		w.sweep(1)
+			w := newWorld(t)
+			w.put(acme, test.first, "first")
+			w.put(acme, test.later, "later")
+			w.shelfs["compute-environment"].about.Needs = nil
+			w.shelfs[test.first.Kind()].looks = 40 // more than one sweep's
 
-		if removed := w.removed(); slices.Contains(removed, "r") && !slices.Contains(removed, "ce") {
-			t.Fatalf("the role went first: %v", removed)
-		}
+			w.sweep(4)
+			w.want("the first one resists", w.removed(), nil)
+
+			if !strings.Contains(w.reason("later"), "waits until "+string(test.first)) {
+				t.Errorf("it does not say what it waits for: %q", w.reason("later"))
+			}
+
+			w.sweep(5)
+			w.want("both in the end", w.removed(), []string{"first", "later"})
+			w.want("nothing is noted any more", w.orphans(), nil)
+		})
 	}
 
-	if len(w.removed()) == 2 {
-		t.Fatal("the environment should take longer than this")
-	}
-
-	if !strings.Contains(w.reason("r"), "waits until compute-environment/a") {
-		t.Errorf("the role does not say what it waits for: %q", w.reason("r"))
-	}
-
-	w.sweep(4)
-	w.want("both in the end", w.removed(), []string{"ce", "r"})
-	w.want("nothing is noted any more", w.orphans(), nil)
+	t.Run("at once", func(t *testing.T) {
+		w := newWorld(t)
+		w.put(acme, "subnet/x", "first")
+		w.put(acme, "vpc", "later")
+		w.sweep(3)
+		w.want("what AWS shows gone is not waited for", w.removed(), []string{"first", "later"})
+	})
 }
 
 // TestResisting: what takes all the time of a sweep leaves the next one to others.
