@@ -84,6 +84,22 @@ func (g *Graph) Order() []string { return slices.Clone(g.order) }
 // Needs lists what a node needs directly.
 func (g *Graph) Needs(name string) []string { return slices.Clone(g.nodes[name].Needs) }
 
+// Before lists everything that must be finished before a node, directly or not, in the order of the graph.
+func (g *Graph) Before(name string) []string {
+	before := map[string]bool{}
+
+	// The order lists needs first, so one pass from behind reaches them all.
+	for _, n := range slices.Backward(g.order) {
+		if n == name || before[n] {
+			for _, need := range g.nodes[n].Needs {
+				before[need] = true
+			}
+		}
+	}
+
+	return slices.DeleteFunc(g.Order(), func(n string) bool { return !before[n] })
+}
+
 // Finish tells when each node is done if everything starts as early as it can.
 func (g *Graph) Finish() map[string]time.Duration {
 	at := make(map[string]time.Duration, len(g.order))

@@ -138,3 +138,18 @@ func TestChainsAddNoOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestBefore(t *testing.T) {
+	t.Parallel()
+
+	g, err := graph.New([]graph.Node{{Name: "a"}, {Name: "b", Needs: []string{"a"}}, {Name: "c", Needs: []string{"b"}}, {Name: "d"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for name, want := range map[string][]string{"a": {}, "b": {"a"}, "c": {"a", "b"}, "d": {}} {
+		if diff := cmp.Diff(want, g.Before(name)); diff != "" {
+			t.Errorf("before %s (-want +got):\n%s", name, diff)
+		}
+	}
+}

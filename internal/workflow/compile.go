@@ -217,31 +217,24 @@ func branches(g *Graphs, action deploy.Action) []processor {
 			p     = processor{StartAt: first}
 		)
 
-		// What a kind needs of other chains usually takes a known time: sleep for it once, rather than ask in vain.
-		entry := func(i int) string {
-			if patience(order, chain, i) < napping {
-				return title + " " + chain[i]
-			}
+		choices := []choice{{Variable: "$.plan.want." + variable(chain[0]), BooleanEquals: &yes, Next: title + " " + chain[0]}}
 
-			return fmt.Sprintf("%s %s: wait", title, chain[i])
+		// What the head of a chain needs of other chains usually takes a known time: sleep for it once, rather than ask in vain. Where nothing of that is
+		// to be done (a rollback that never came to compute environments), nobody sleeps.
+		if nap := patience(order, chain); nap >= napping {
+			wait := fmt.Sprintf("%s %s: wait", title, chain[0])
+			choices = append([]choice{{Variable: "$.plan.nap." + variable(chain[0]), BooleanEquals: &yes, Next: wait}}, choices...)
+			p.States.add(wait, &state{Type: "Wait", Seconds: int(nap.Seconds()), Next: title + " " + chain[0]})
 		}
 
-		p.States.add(first, &state{
-			Type:    "Choice",
-			Choices: []choice{{Variable: "$.plan.want." + variable(chain[0]), BooleanEquals: &yes, Next: entry(0)}},
-			Default: end,
-		})
+		p.States.add(first, &state{Type: "Choice", Choices: choices, Default: end})
 
 		for i, name := range chain {
 			k, _ := g.Kinds.Find(name)
 
 			next := ""
 			if i+1 < len(chain) {
-				next = entry(i + 1)
-			}
-
-			if e := entry(i); e != title+" "+name {
-				p.States.add(e, &state{Type: "Wait", Seconds: int(patience(order, chain, i).Seconds()), Next: title + " " + name})
+				next = title + " " + chain[i+1]
 			}
 
 			task := &state{

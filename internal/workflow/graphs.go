@@ -65,7 +65,7 @@ func (g *Graphs) of(a deploy.Action) *graph.Graph {
 
 // plan answers which chains and which refs have a step to do.
 func (g *Graphs) plan(turn Turn, action deploy.Action, epoch int, resources []deploy.Resource) Plan {
-	p := Plan{Turn: turn, Epoch: epoch, Want: map[string]bool{}, Each: map[string][]deploy.Ref{}}
+	p := Plan{Turn: turn, Epoch: epoch, Want: map[string]bool{}, Nap: map[string]bool{}, Each: map[string][]deploy.Ref{}}
 
 	wanted := map[string]bool{}
 
@@ -91,8 +91,15 @@ func (g *Graphs) plan(turn Turn, action deploy.Action, epoch int, resources []de
 		slices.Sort(p.Each[variable(a.Name)])
 	}
 
-	for _, chain := range g.of(action).Chains() {
-		p.Want[variable(chain[0])] = slices.ContainsFunc(chain, func(name string) bool { return wanted[name] })
+	order := g.of(action)
+
+	for _, chain := range order.Chains() {
+		want := slices.ContainsFunc(chain, func(name string) bool { return wanted[name] })
+		p.Want[variable(chain[0])] = want
+
+		if patience(order, chain) >= napping {
+			p.Nap[variable(chain[0])] = want && slices.ContainsFunc(order.Before(chain[0]), func(name string) bool { return wanted[name] })
+		}
 	}
 
 	return p
@@ -101,15 +108,8 @@ func (g *Graphs) plan(turn Turn, action deploy.Action, epoch int, resources []de
 // variable turns a kind's name into a member name that needs no quoting in JSONPath.
 func variable(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// patience is how long a kind usually waits for other chains: from the end of what is before it in its own chain to the end of everything that it needs.
-func patience(g *graph.Graph, chain []string, i int) time.Duration {
-	var begun time.Duration
-	if i > 0 {
-		begun = g.Finish()[chain[i-1]]
-	}
-
-	return g.Start()[chain[i]] - begun
-}
+// patience is how long the head of a chain usually waits for other chains.
+func patience(g *graph.Graph, chain []string) time.Duration { return g.Start()[chain[0]] }
 
 // comesBefore tells whether a resource must be finished before an action on another, of which about is the kind.
 func comesBefore(before, r *deploy.Resource, about kind.About, action deploy.Action) bool {
