@@ -50,6 +50,17 @@ func isSlug(s string) bool {
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
+// isMade tells whether a text has 1 to most characters, all of them lower-case letters, digits or of more.
+func isMade(s string, most int, more string) bool {
+	for _, c := range []byte(s) {
+		if !isLower(c) && !isDigit(c) && strings.IndexByte(more, c) < 0 {
+			return false
+		}
+	}
+
+	return s != "" && len(s) <= most
+}
+
 // Validate says everything that is wrong with a request for a deployment, as far as the request alone tells: what exists and what the account has room
 // for, the kinds check afterwards. It takes the spec as the owner wrote it, before WithDefaults, because a default that was filled in cannot be told
 // from a contradiction. What the struct tags of Spec say (types, enumerations, ranges) is the schema's business and not repeated here.
@@ -356,17 +367,12 @@ func (v *validator) here(at string, a arn) {
 
 // validPart tells whether a text may name an environment or a queue within its deployment.
 func validPart(name string) bool {
-	ok, _ := regexp.MatchString(`^[a-z][a-z0-9-]{0,23}$`, name)
-
-	return ok
+	return isMade(name, 24, "-") && isLower(name[0])
 }
 
 const partRule = "A name here has 1 to 24 characters of a-z, 0-9 and -, and starts with a letter."
 
 func (v *validator) environments(c Compute) {
-	// A family, a type, or one of Batch's own sets ("optimal", "default_x86_64").
-	types := regexp.MustCompile(`^[a-z][a-z0-9_-]{1,30}(\.[a-z0-9-]{1,20})?$`)
-
 	for i, e := range c.Environments {
 		at := fmt.Sprintf("/spec/compute/environments/%d", i)
 
@@ -385,7 +391,7 @@ func (v *validator) environments(c Compute) {
 		}
 
 		for j, t := range e.InstanceTypes {
-			if !types.MatchString(t) {
+			if !isInstances(t) {
 				v.refuse(fmt.Sprintf("%s/instanceTypes/%d", at, j), "invalid_instance_type", "Name a type like m5.large or a family like m5.",
 					"This is neither an instance type nor a family.")
 			}
@@ -395,6 +401,13 @@ func (v *validator) environments(c Compute) {
 			v.refuse(at+"/minVcpus", "invalid_vcpus", "Raise maxVcpus or lower minVcpus.", "minVcpus is %d, which is more than maxVcpus, %d.", e.MinVcpus, most)
 		}
 	}
+}
+
+// isInstances tells whether a text may be an instance family, a type, or one of Batch's own sets ("optimal", "default_x86_64").
+func isInstances(s string) bool {
+	family, size, typed := strings.Cut(s, ".")
+
+	return len(family) >= 2 && isMade(family, 31, "_-") && isLower(family[0]) && (!typed || isMade(size, 20, "-"))
 }
 
 func (v *validator) unmanaged(at string, e Environment) {
@@ -553,12 +566,10 @@ func (v *validator) labels(labels map[string]string) {
 		v.refuse(at, "too_many_labels", "Leave some out.", "There are %d labels; at most %d are allowed.", len(labels), maxLabels)
 	}
 
-	key := regexp.MustCompile(`^[a-z0-9_./-]{1,63}$`)
-
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		here := at + "/" + escape(k)
 
-		if !key.MatchString(k) {
+		if !isMade(k, maxLabelKey, "_./-") {
 			v.refuse(here, "invalid_label", "Use a key like team or cost.center.", "A label's key has 1 to %d characters of a-z, 0-9, _ . - and /.", maxLabelKey)
 		}
 

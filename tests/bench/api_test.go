@@ -79,7 +79,7 @@ type served struct {
 func serve(b *testing.B, bin, mode string, input []byte) served {
 	b.Helper()
 
-	cmd := exec.CommandContext(b.Context(), bin, mode) //nolint:gosec // our own
+	cmd := exec.CommandContext(b.Context(), bin, mode)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Stderr = os.Stderr
@@ -192,7 +192,7 @@ func one(address string, p page, until time.Time) (l load, err error) {
 			return l, err
 		}
 
-		status, _, err := read(reader, io.Discard)
+		status, err := read(reader, io.Discard)
 		if err != nil {
 			return l, err
 		}
@@ -207,33 +207,31 @@ func one(address string, p page, until time.Time) (l load, err error) {
 }
 
 // read reads one answer, its body in one piece or in chunks.
-func read(r *bufio.Reader, body io.Writer) (status int, length int64, err error) {
-	chunked := false
+func read(r *bufio.Reader, body io.Writer) (status int, err error) {
+	length, chunked := int64(0), false
 
 	for first := true; ; first = false {
 		text, err := r.ReadSlice('\n')
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 
 		switch {
 		case first:
 			if status, err = strconv.Atoi(string(text[9:12])); err != nil {
-				return 0, 0, err
+				return 0, err
 			}
 		case len(text) <= 2:
 			if !chunked {
 				_, err = io.CopyN(body, r, length)
 
-				return status, length, err
+				return status, err
 			}
 
-			length, err = chunks(r, body)
-
-			return status, length, err
+			return status, chunks(r, body)
 		case header(text, "content-length:"):
 			if length, err = strconv.ParseInt(string(bytes.TrimSpace(text[15:])), 10, 64); err != nil {
-				return 0, 0, err
+				return 0, err
 			}
 		case header(text, "transfer-encoding:"):
 			chunked = true
@@ -245,26 +243,24 @@ func header(text []byte, name string) bool {
 	return len(text) > len(name) && strings.EqualFold(string(text[:len(name)]), name)
 }
 
-func chunks(r *bufio.Reader, body io.Writer) (total int64, err error) {
+func chunks(r *bufio.Reader, body io.Writer) error {
 	for {
 		text, err := r.ReadSlice('\n')
 		if err != nil {
-			return total, err
+			return err
 		}
 
 		n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 16, 64)
 		if err != nil {
-			return total, err
+			return err
 		}
 
 		if _, err := io.CopyN(body, r, n); err != nil {
-			return total, err
+			return err
 		}
 
-		total += n
-
 		if _, err := r.Discard(2); err != nil || n == 0 {
-			return total, err
+			return err
 		}
 	}
 }
@@ -285,7 +281,7 @@ func (s served) record(p page) page {
 
 	var body bytes.Buffer
 
-	if p.Status, _, err = read(bufio.NewReader(conn), &body); err != nil {
+	if p.Status, err = read(bufio.NewReader(conn), &body); err != nil {
 		s.Fatal(err)
 	}
 
@@ -353,7 +349,7 @@ func duel(b *testing.B, p page, ours, alone, bare served) {
 func adapter(b *testing.B, bin string) {
 	b.Helper()
 
-	cmd := exec.CommandContext(b.Context(), bin, "adapter") //nolint:gosec // our own
+	cmd := exec.CommandContext(b.Context(), bin, "adapter")
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 
 	out, err := cmd.Output()

@@ -98,7 +98,7 @@ func start(b *testing.B, bin string, env map[string]string) float64 {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 
-	cmd := exec.CommandContext(ctx, bin) //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, bin)
 	cmd.Env = []string{
 		"AWS_LAMBDA_RUNTIME_API=" + ln.Addr().String(), "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench",
 		"AWS_ENDPOINT_URL=http://127.0.0.1:9", "HOME=" + filepath.Dir(bin), "PATH=/usr/bin:/bin", "_HANDLER=bootstrap", "LANG=en_US.UTF-8",

@@ -47,7 +47,7 @@ func program(b *testing.B, dir, pkg, tag string) string {
 	b.Helper()
 
 	out := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+tag)
-	cmd := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-tags", "lambda.norpc,"+tag, "-ldflags", "-s -w", "-o", out, "./"+pkg) //nolint:gosec // our own
+	cmd := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-tags", "lambda.norpc,"+tag, "-ldflags", "-s -w", "-o", out, "./"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -156,7 +156,7 @@ func (d deployer) bare(bin string, input []byte, args ...string) ([]byte, float6
 	ctx, cancel := context.WithTimeout(d.Context(), patience)
 	defer cancel()
 
-	cmd := exec.CommandContext(ctx, bin, args...) //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Env = []string{
 		"AWS_ENDPOINT_URL=" + d.stack.Endpoint, "AWS_REGION=" + local.Region, "AWS_ACCESS_KEY_ID=LOCAL-" + bareAccount + "-bare-0",

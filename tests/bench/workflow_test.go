@@ -148,6 +148,7 @@ func operate(b *testing.B, seed uint64, d durations) (create, remove run) {
 	b.Helper()
 
 	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			w, err := simulation.NewWorld(seed)
 			if err != nil {
@@ -294,7 +295,7 @@ func spread(b *testing.B) {
 	ratios, transitions := map[string][]float64{}, map[string][]float64{}
 
 	for seed := range uint64(spreads) {
-		create, remove := operate(b, seed, readDurations(b, rand.New(rand.NewPCG(seed, seed)))) //nolint:gosec // a sample
+		create, remove := operate(b, seed, readDurations(b, rand.New(rand.NewPCG(seed, seed))))
 
 		for what, r := range map[string]run{"create": create, "delete": remove} {
 			ratios[what] = append(ratios[what], r.ratio())

@@ -96,11 +96,11 @@ func (p *program) makeRoles(ctx context.Context) error {
 // makeServiceLinkedRole makes what an account has once and keeps: the second create in an account is told so, with InvalidInput.
 func (p *program) makeServiceLinkedRole(ctx context.Context) error {
 	_, err := p.iam.CreateServiceLinkedRole(ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("batch.amazonaws.com")})
-	if taken, ok := errors.AsType[*iamtypes.InvalidInputException](err); ok && taken != nil {
-		return nil
+	if _, taken := errors.AsType[*iamtypes.InvalidInputException](err); err != nil && !taken {
+		return err
 	}
 
-	return err
+	return nil
 }
 
 func (p *program) removeRoles(ctx context.Context) error {
