@@ -86,15 +86,15 @@ func build(t *testing.T, name string) *kindtest.Bench {
 	}
 
 	made := map[deploy.Ref]kind.Other{}
-	b := bench(t, w, clock, kinds, items[0].Ref, made)
+	b := bench(t, w, clock, kinds, "demo", items[0].Ref, made)
 
 	clock.Advance(time.Minute) // what it needs is old news
 
 	return b
 }
 
-// bench makes what a resource needs, and what that needs, and hands back the bench of the resource itself.
-func bench(t *testing.T, w *awsfake.World, clock *kindtest.Clock, kinds kind.Registry, ref deploy.Ref, made map[deploy.Ref]kind.Other) *kindtest.Bench {
+// bench makes what a resource of the named deployment needs, and what that needs, and hands back the bench of the resource itself.
+func bench(t *testing.T, w *awsfake.World, clock *kindtest.Clock, kinds kind.Registry, name string, ref deploy.Ref, made map[deploy.Ref]kind.Other) *kindtest.Bench {
 	t.Helper()
 
 	k, ok := kinds.Find(ref.Kind())
@@ -103,11 +103,12 @@ func bench(t *testing.T, w *awsfake.World, clock *kindtest.Clock, kinds kind.Reg
 	}
 
 	b := kindtest.New(t, k, w, clock, deploy.Spec{}, ref)
+	b.Owner.Name = name
 	b.Boundary = "arn:" + w.Partition + ":iam::" + w.Account + ":policy/boundary"
 
 	for _, need := range b.Needs {
 		if _, done := made[need]; !done {
-			n := bench(t, w, clock, kinds, need, made)
+			n := bench(t, w, clock, kinds, name, need, made)
 			n.Ensure(t)
 			made[need] = kind.Other{ID: n.ID, ARN: n.ARN, Outputs: n.Outputs}
 		}
@@ -151,4 +152,43 @@ func TestEveryKindKeepsTheContract(t *testing.T) {
 
 	fmt.Printf("contract: %d cases x %d kinds = %d: %d tried, %d left out, each with its reason\n",
 		len(kindtest.ContractCases()), len(kinds), len(kindtest.ContractCases())*len(kinds), tried, left)
+}
+
+// TestListsGoToTheLastPage: one page holds one thing, and three deployments have one each.
+func TestListsGoToTheLastPage(t *testing.T) {
+	for _, k := range simulation.Kinds(awsfake.New()) {
+		if _, ok := k.(kind.Lister); !ok {
+			continue
+		}
+
+		t.Run(k.About().Name, func(t *testing.T) {
+			w, clock := kindtest.World()
+			w.EC2.PageSize = 1
+
+			kinds := simulation.Kinds(w)
+			ref := k.Plan(deploy.Spec{}.WithDefaults())[0].Ref
+			want := map[string]bool{}
+
+			var b *kindtest.Bench
+			for _, name := range []string{"one", "two", "three"} {
+				b = bench(t, w, clock, kinds, name, ref, map[deploy.Ref]kind.Other{})
+				want[b.Ensure(t).ID] = true
+			}
+
+			lister, _ := b.Kind.(kind.Lister)
+
+			found, err := lister.List(t.Context(), deploy.Owner{Installation: "test", Partition: w.Partition, Account: w.Account, Region: w.Region})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			for _, f := range found {
+				delete(want, f.ID)
+			}
+
+			if len(want) > 0 {
+				t.Errorf("the list leaves out %v", slices.Sorted(maps.Keys(want)))
+			}
+		})
+	}
 }

@@ -458,13 +458,8 @@ func sweepMutations() []mutation {
 	)
 
 	return []mutation{
-		{"list-page-forgotten-subnet", "the sweeper would never see what stands on the second page", "internal/kind/subnet/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", "./internal/kind/subnet"},
-		{"list-page-forgotten-bucket", "the sweeper would never see what stands on the second page", "internal/kind/bucket/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", bucket},
-		{"list-page-forgotten-queue", "the sweeper would never see what stands on the second page", "internal/kind/jobqueue/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", queue},
-		{
-			"list-page-forgotten-environment", "neither the sweeper nor a removal would see what stands on the second page", "internal/kind/computeenvironment/computeenvironment.go",
-			"	for pages.HasMorePages() {", "	if pages.HasMorePages() {", compute,
-		},
+		{"list-page-forgotten-subnet", "the sweeper would never see what stands on the second page", "internal/kind/subnet/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", contract},
+		{"list-page-forgotten-bucket", "the sweeper would never see what stands on the second page", "internal/kind/bucket/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", contract},
 		{"sweeper-trusts-empty-table", "a restored or wrong table would cost every deployment", verdict, "	if deployments == 0 {", "	if false {", tests},
 		{"sweeper-trusts-old-table", "a table restored to an earlier day would cost what was made since", verdict, "	if unknown > 1 && unknown*10 > seen {", "	if false {", tests},
 		{"sweeper-takes-kept", "data that a delete kept would be removed", verdict, "	case kept:\n", "	case kept && false:\n", tests},
