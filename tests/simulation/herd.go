@@ -50,7 +50,7 @@ type HerdReport struct {
 // tokens is a token bucket.
 type tokens struct {
 	size, rate, left float64
-	at                 time.Time
+	at               time.Time
 }
 
 func (b *tokens) take(now time.Time) bool {

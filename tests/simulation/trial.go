@@ -140,7 +140,7 @@ type Sum struct {
 	Worlds, Violations int
 	worst              Cost
 	hit                map[string]bool
-	asked, happened    int
+	happened           int
 	longest            float64
 	transitions        int
 	seconds            float64

@@ -48,7 +48,7 @@ func Weathers() map[string]Weather {
 func gusty(w *World) {
 	var mu sync.Mutex
 
-	fault, r := w.Fault, rand.New(rand.NewPCG(w.seed, 1)) //nolint:gosec // a simulation
+	fault, r := w.Fault, rand.New(rand.NewPCG(w.seed, 1))
 
 	w.Fault = func(point string) Action {
 		if fault != nil {

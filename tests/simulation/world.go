@@ -113,7 +113,7 @@ type invocation struct {
 // NewWorld makes an empty installation. It must be called inside a synctest bubble.
 func NewWorld(seed uint64) (*World, error) {
 	w := &World{
-		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, seed: seed, jitter: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // jitter of a simulation
+		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, seed: seed, jitter: rand.New(rand.NewPCG(seed, seed)),
 		executions: map[string]*execution{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
 	}
 
@@ -354,7 +354,7 @@ func (w *World) execute(ctx context.Context, name string, r *execution, e workfl
 	w.leaks("an input of an execution", string(input))
 
 	w.mu.Lock()
-	jitter := rand.New(rand.NewPCG(w.seed, uint64(len(w.executions)))) //nolint:gosec // jitter of a simulation
+	jitter := rand.New(rand.NewPCG(w.seed, uint64(len(w.executions))))
 	w.mu.Unlock()
 
 	w.machine.Start(ctx, input, w.invoke, jitter, r.trace, func(_ json.RawMessage, err error) {
@@ -369,6 +369,7 @@ func (w *World) execute(ctx context.Context, name string, r *execution, e workfl
 		w.cost.Transitions += r.trace.Transitions
 		w.cost.Events = max(w.cost.Events, r.trace.Events)
 		w.cost.Largest = max(w.cost.Largest, r.trace.Largest)
+		r.trace = nil // what is over costs no memory
 		w.mu.Unlock()
 
 		r.cancel()
