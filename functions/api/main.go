@@ -45,7 +45,7 @@ type config struct {
 }
 
 // version is set by the linker.
-var version = "development" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "development"
 
 func main() {
 	log := awsconf.Logger()

@@ -272,10 +272,10 @@ func (w *world) active(name string, spec object) {
 }
 
 // gone deletes a deployment with its data and waits for it.
-func (w *world) gone(name string) operation {
+func (w *world) gone(name string) {
 	w.Helper()
 
-	return w.finish(w.delete(name, "purge").ID, "SUCCEEDED")
+	w.finish(w.delete(name, "purge").ID, "SUCCEEDED")
 }
 
 func show(v any) string {

@@ -43,8 +43,6 @@ type wire struct {
 }
 
 // made matches what differs between any two runs: ids that AWS gives out, and client tokens, which are the operation's.
-//
-//nolint:gochecknoglobals // a pattern
 var made = regexp.MustCompile(`\b(vpc|subnet|rtb|rtbassoc|igw|sg|sgr|lt|vpce|eni)-[0-9a-f]{8,}\b|\b(ClientToken=)[a-z2-7]{32}\b`)
 
 // Do implements aws.HTTPClient.
@@ -78,7 +76,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 
 	req.URL.Scheme, req.URL.Host, req.URL.Path, req.URL.RawPath = w.endpoint.Scheme, w.endpoint.Host, path, ""
 
-	return http.DefaultClient.Do(req) //nolint:gosec,bodyclose // to the loopback interface; the SDK closes
+	return http.DefaultClient.Do(req) //nolint:bodyclose // the SDK closes
 }
 
 // sorted puts the members of a form or of a JSON object into an order: the SDK writes maps of tags in any.

@@ -88,7 +88,11 @@ func environments(t *testing.T, b *kindtest.Bench) []types.ComputeEnvironmentDet
 	return slices.DeleteFunc(out.ComputeEnvironments, func(d types.ComputeEnvironmentDetail) bool { return d.Status == types.CEStatusDeleted })
 }
 
-func count(t *testing.T, b *kindtest.Bench) int { return len(environments(t, b)) }
+func count(t *testing.T, b *kindtest.Bench) int {
+	t.Helper()
+
+	return len(environments(t, b))
+}
 
 // name of the environment under test: the generation is part of it.
 func name(b *kindtest.Bench) string { return b.Name(b.Ref.ID() + "-" + b.Generation()) }
@@ -133,7 +137,7 @@ func TestSuite(t *testing.T) {
 
 	t.Run("Managed", func(t *testing.T) {
 		kindtest.Suite(t, kindtest.Subject{
-			Build: func(t *testing.T) *kindtest.Bench { return build(t, managed(), ref) },
+			Build: func(t *testing.T) *kindtest.Bench { t.Helper(); return build(t, managed(), ref) },
 			Count: count, Foreign: foreign, Named: true,
 			Drifts: map[string]kindtest.Drift{
 				"Disabled": disabled,
@@ -158,7 +162,7 @@ func TestSuite(t *testing.T) {
 
 	t.Run("Unmanaged", func(t *testing.T) {
 		kindtest.Suite(t, kindtest.Subject{
-			Build: func(t *testing.T) *kindtest.Bench { return build(t, unmanaged(), ref) },
+			Build: func(t *testing.T) *kindtest.Bench { t.Helper(); return build(t, unmanaged(), ref) },
 			Count: count, Foreign: foreign, Named: true,
 			Drifts: map[string]kindtest.Drift{"Disabled": disabled, "Tag": {Property: "tags", Change: untag}},
 		})

@@ -127,7 +127,8 @@ func TestSuite(t *testing.T) {
 			"Disabled": {Property: "state", Change: update(batch.UpdateJobQueueInput{State: types.JQStateDisabled})},
 			"Priority": {Property: "priority", Change: update(batch.UpdateJobQueueInput{Priority: aws.Int32(1)})},
 			"Order": {Property: "computeEnvironmentOrder", Change: update(batch.UpdateJobQueueInput{ComputeEnvironmentOrder: []types.ComputeEnvironmentOrder{
-				{ComputeEnvironment: aws.String("large"), Order: aws.Int32(2)}, {ComputeEnvironment: aws.String("big"), Order: aws.Int32(1)},
+				{ComputeEnvironment: aws.String("large"), Order: aws.Int32(2)},
+				{ComputeEnvironment: aws.String("big"), Order: aws.Int32(1)},
 				{ComputeEnvironment: aws.String("own"), Order: aws.Int32(3)},
 			}})},
 			"Shorter": {Property: "computeEnvironmentOrder", Change: update(batch.UpdateJobQueueInput{ComputeEnvironmentOrder: []types.ComputeEnvironmentOrder{

@@ -80,7 +80,7 @@ func New(t *testing.T, k kind.Kind, w *awsfake.World, clock *Clock, spec deploy.
 		Spec: spec, Operation: "operation-1", Data: deploy.Keep, Origin: deploy.Made, Others: map[deploy.Ref]kind.Other{}, Now: clock.Now,
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}}
-	b.Call.Save = b.save
+	b.Save = b.save
 
 	for _, item := range k.Plan(spec) {
 		if item.Ref != ref {

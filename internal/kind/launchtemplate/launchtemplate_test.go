@@ -50,14 +50,18 @@ func byDefault(t *testing.T, b *kindtest.Bench) *types.ResponseLaunchTemplateDat
 }
 
 // wanted is what a version of ours says, written out once more and without the kind's help.
-func wanted(t *testing.T, b *kindtest.Bench) *types.RequestLaunchTemplateData {
+func wanted(t *testing.T) *types.RequestLaunchTemplateData {
 	t.Helper()
 
 	tags := func() []types.Tag {
 		var list []types.Tag
 		for _, kv := range [][2]string{
-			{"Name", "demo launch-template/default"}, {"metaflow-deployer:deployment", "demo"}, {"metaflow-deployer:installation", "test"},
-			{"metaflow-deployer:resource", "launch-template/default"}, {"metaflow-deployer:tenant", "acme"}, {"team", "forecast"},
+			{"Name", "demo launch-template/default"},
+			{"metaflow-deployer:deployment", "demo"},
+			{"metaflow-deployer:installation", "test"},
+			{"metaflow-deployer:resource", "launch-template/default"},
+			{"metaflow-deployer:tenant", "acme"},
+			{"team", "forecast"},
 		} {
 			list = append(list, types.Tag{Key: aws.String(kv[0]), Value: aws.String(kv[1])})
 		}
@@ -86,7 +90,7 @@ func wanted(t *testing.T, b *kindtest.Bench) *types.RequestLaunchTemplateData {
 func revise(t *testing.T, b *kindtest.Bench, change func(d *types.RequestLaunchTemplateData)) {
 	t.Helper()
 
-	data := wanted(t, b)
+	data := wanted(t)
 	change(data)
 
 	out, err := b.World.EC2.CreateLaunchTemplateVersion(t.Context(), &ec2.CreateLaunchTemplateVersionInput{LaunchTemplateId: aws.String(b.ID), LaunchTemplateData: data})
@@ -114,7 +118,7 @@ func TestConformance(t *testing.T) {
 			t.Helper()
 
 			_, err := b.World.EC2.CreateLaunchTemplate(t.Context(), &ec2.CreateLaunchTemplateInput{
-				LaunchTemplateName: aws.String(b.Name("default")), LaunchTemplateData: wanted(t, b),
+				LaunchTemplateName: aws.String(b.Name("default")), LaunchTemplateData: wanted(t),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -159,7 +163,7 @@ func TestDefaultVersionSaysWhatIsWanted(t *testing.T) {
 		t.Errorf("version: got %s, want 1", r.Outputs["version"])
 	}
 
-	got, want := byDefault(t, b), wanted(t, b)
+	got, want := byDefault(t, b), wanted(t)
 
 	ebs := got.BlockDeviceMappings[0].Ebs
 	if aws.ToInt32(ebs.VolumeSize) != *want.BlockDeviceMappings[0].Ebs.VolumeSize || !aws.ToBool(ebs.Encrypted) || ebs.VolumeType != types.VolumeTypeGp3 {

@@ -274,12 +274,19 @@ func TestZones(t *testing.T) {
 		"Optimal":     {"Batch's own words fit everywhere", deploy.Spec{Compute: compute("optimal")}, nil, "subnet/1", "us-east-1a", nil, ""},
 		"Nowhere":     {"no zone has it", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
 		"Unknown": {
-			"a zone that the account does not have", deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1a", "eu-west-1a"}}}, nil, "subnet/2",
-			"", []string{"unknown_zone"}, "/spec/network/zones/1",
+			"a zone that the account does not have",
+			deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1a", "eu-west-1a"}}},
+			nil, "subnet/2",
+			"",
+			[]string{"unknown_zone"},
+			"/spec/network/zones/1",
 		},
 		"NamedWithout": {
-			"a named zone must have what the environments want", deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1c", "us-east-1a"}}, Compute: compute("c5.large")},
-			nil, "subnet/1", "", []string{"zone_without_instance_types"}, "/spec/network/zones/0",
+			"a named zone must have what the environments want",
+			deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1c", "us-east-1a"}}, Compute: compute("c5.large")},
+			nil, "subnet/1", "",
+			[]string{"zone_without_instance_types"},
+			"/spec/network/zones/0",
 		},
 	}
 	for name, c := range cases {

@@ -130,7 +130,8 @@ func TestCheckExisting(t *testing.T) {
 		"Usable": {"DNS is on", true, nil, nil},
 		"NoDNS":  {"without DNS hostnames instances do not find ECS", false, nil, []string{"existing_unusable"}},
 		"OfADeployment": {
-			"a VPC that a deployment made goes with it", true, []types.Tag{{Key: aws.String(deploy.TagDeployment), Value: aws.String("other")}},
+			"a VPC that a deployment made goes with it", true,
+			[]types.Tag{{Key: aws.String(deploy.TagDeployment), Value: aws.String("other")}},
 			[]string{"existing_belongs_to_deployment"},
 		},
 	}
