@@ -458,7 +458,7 @@ func sweepMutations() []mutation {
 	)
 
 	return []mutation{
-		{"list-page-forgotten-subnet", "the sweeper would never see what stands on the second page", "internal/kind/subnet/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", contract},
+		{"list-page-forgotten-vpc", "the sweeper would never see what stands on the second page", "internal/kind/vpc/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", contract},
 		{"list-page-forgotten-bucket", "the sweeper would never see what stands on the second page", "internal/kind/bucket/list.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", contract},
 		{"sweeper-trusts-empty-table", "a restored or wrong table would cost every deployment", verdict, "	if deployments == 0 {", "	if false {", tests},
 		{"sweeper-trusts-old-table", "a table restored to an earlier day would cost what was made since", verdict, "	if unknown > 1 && unknown*10 > seen {", "	if false {", tests},
