@@ -65,6 +65,10 @@ ministack: .local/ministack/.installed ## Deploy the template on MiniStack and a
 mutate: ## Break the product's safety on purpose, one place at a time: every change must be caught by a test
 	METAFLOW_DEPLOYER_MUTATE=1 go test -count 1 -timeout 90m -v -run TestMutationsAreCaught ./tests/mutation
 
+.PHONY: simulate
+simulate: ## Try every fault in every world, print worlds and violations (an hour or so; WORLDS=regexp for some of it)
+	METAFLOW_DEPLOYER_SIMULATE=all go test -count 1 -timeout 180m -v -run '$(or $(WORLDS),.)' ./tests/simulation | grep -v '^=== '
+
 .PHONY: local-stack
 local-stack: .local/bin/local $(FUNCTIONS:%=.local/functions/%/bootstrap) $(VENV)/.moto
 

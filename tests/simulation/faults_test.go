@@ -96,6 +96,10 @@ func family(t *testing.T, name string, trials []simulation.Trial, calm *simulati
 
 				r := one(t, trials[i], calm)
 
+				total.Lock()
+				total.Add(r)
+				total.Unlock()
+
 				mu.Lock()
 				reports.Add(r)
 

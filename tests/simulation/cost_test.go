@@ -1,0 +1,63 @@
+package simulation_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation"
+)
+
+// Prices of us-east-1 in dollars: Step Functions Standard for a transition, Lambda (arm64) for a request and for a GB-second. Functions have 256 MB.
+const (
+	transitionPrice = 0.025 / 1000
+	requestPrice    = 0.20 / 1_000_000
+	gbSecondPrice   = 0.0000133334
+	gigabytes       = 0.25
+)
+
+// TestCosts prints how long a create takes in every weather, as a ratio to the ideal (the longest way through the graph, at each kind's usual time) and to
+// the calm one, and what a create and its purge cost.
+func TestCosts(t *testing.T) {
+	t.Parallel()
+
+	graphs, err := workflow.NewGraphs(simulation.Kinds(awsfake.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var ideal time.Duration
+	for _, end := range graphs.Ensure.Finish() {
+		ideal = max(ideal, end)
+	}
+
+	calm := undisturbed(t, "calm", "purge").Makespans[0]
+
+	for _, weather := range []string{"calm", "sharp", "late-1", "late-20", "late-60", "gusty", "invalid-once", "clinging"} {
+		var (
+			sum, worst float64
+			cost       simulation.Cost
+		)
+
+		const seeds = 5
+
+		for seed := range uint64(seeds) {
+			r := one(t, simulation.Trial{Seed: seed, Weather: weather, Life: "purge"}, nil)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+
+			sum, worst = sum+r.Makespans[0]/seeds, max(worst, r.Makespans[0])
+			cost.Transitions += r.Cost.Transitions
+			cost.Invocations += r.Cost.Invocations
+			cost.Seconds += r.Cost.Seconds
+		}
+
+		transitions, seconds := float64(cost.Transitions)/seeds, cost.Seconds/seeds
+		price := transitions*transitionPrice + float64(cost.Invocations)/seeds*requestPrice + seconds*gigabytes*gbSecondPrice
+
+		t.Logf("%-13s a create takes %5.1f s (worst %5.1f), %.2f of the ideal %.0f s, %.2f of the calm one; create and purge: %5.0f transitions, %6.1f Lambda seconds, $%.5f",
+			weather, sum, worst, sum/ideal.Seconds(), ideal.Seconds(), sum/calm, transitions, seconds, price)
+	}
+}

@@ -1,0 +1,30 @@
+package simulation_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation"
+)
+
+// tally adds up the families for the last line that is printed.
+type tally struct {
+	sync.Mutex
+	simulation.Sum
+}
+
+var total tally //nolint:gochecknoglobals // TestMain can be handed nothing
+
+func TestMain(m *testing.M) {
+	began := time.Now()
+	code := m.Run()
+
+	if total.Worlds > 0 && os.Getenv("METAFLOW_DEPLOYER_SIMULATE") != "" {
+		fmt.Printf("total: %s\n", total.String(time.Since(began), nil)) //nolint:forbidigo // the command's result
+	}
+
+	os.Exit(code)
+}
