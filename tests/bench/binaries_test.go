@@ -30,7 +30,9 @@ func BenchmarkBinaries(b *testing.B) {
 		for _, f := range template(b).Functions {
 			ours, baseline := filepath.Join(functions, f.Name, "bootstrap"), "barehandler/"+f.Name
 			if _, err := os.Stat(baseline); err != nil {
-				b.Fatalf("function %s has no bare handler to be held against: %v", f.Name, err)
+				results.note("function %s is held against nothing: %v", f.Name, err)
+
+				continue
 			}
 
 			bare, calling := program(b, dir, baseline, ""), program(b, dir, baseline, "calls")
