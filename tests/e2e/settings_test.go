@@ -76,7 +76,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 
 	req.URL.Scheme, req.URL.Host, req.URL.Path, req.URL.RawPath = w.endpoint.Scheme, w.endpoint.Host, path, ""
 
-	return http.DefaultClient.Do(req) //nolint:bodyclose // the SDK closes
+	return http.DefaultClient.Do(req)
 }
 
 // sorted puts the members of a form or of a JSON object into an order: the SDK writes maps of tags in any.
