@@ -22,7 +22,30 @@ func otherCorrections() []entry {
 				"is refused with StateMachineAlreadyExists. moto changes nothing and says OK.",
 			service: "sfn", actions: []string{"CreateStateMachine"}, apply: stateMachineTaken,
 		},
+		{
+			name: "correction/isolated-transactions",
+			source: "DynamoDB developer guide, Isolation levels: a transaction and any other write or read of the same items come one after the other. moto undoes " +
+				"a refused transaction by putting back the whole table as it was at its beginning, and with it what others wrote meanwhile.",
+			service: "dynamodb", apply: isolated,
+		},
 	}
+}
+
+// isolated lets a transaction have the tables for itself.
+func isolated(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	if c.action != "TransactWriteItems" {
+		p.transactions.RLock()
+		defer p.transactions.RUnlock()
+
+		return next(ctx, c)
+	}
+
+	p.transactions.Lock()
+	defer p.transactions.Unlock()
+
+	p.touch(c, "correction/isolated-transactions")
+
+	return next(ctx, c)
 }
 
 func tableID(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {

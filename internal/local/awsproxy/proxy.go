@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/awsmodel"
@@ -55,6 +56,9 @@ type Proxy struct {
 	keys    keyRing
 	worlds  worlds
 	tally   tally
+
+	// transactions keeps everybody else off the tables while moto works on one.
+	transactions sync.RWMutex
 
 	corrections []entry
 	strictRules []entry

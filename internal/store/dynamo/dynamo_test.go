@@ -3,7 +3,10 @@ package dynamo_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,9 +52,28 @@ func server(t *testing.T, options ...func(*dynamodb.Options)) *dynamodb.Client {
 		t.Skip("METAFLOW_DEPLOYER_DYNAMODB names no endpoint")
 	}
 
-	return dynamodb.New(dynamodb.Options{
-		Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
-	}, options...)
+	o := dynamodb.Options{Region: "eu-west-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
+	if os.Getenv("METAFLOW_DEPLOYER_DYNAMODB_SERIAL") != "" {
+		o.HTTPClient = &serial{}
+	}
+
+	return dynamodb.New(o, options...)
+}
+
+// serial sends transactions while nothing else is under way. moto undoes a refused transaction by putting back the whole table, and with it what others
+// wrote meanwhile; the local gateway corrects that in the same way.
+type serial struct{ mu sync.RWMutex }
+
+func (s *serial) Do(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".TransactWriteItems") {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	} else {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+	}
+
+	return http.DefaultClient.Do(r)
 }
 
 // createTable makes the table as template.yaml describes it.
