@@ -59,8 +59,10 @@ func (q *JobQueue) Remove(ctx context.Context, c *kind.Call) (kind.Result, error
 		}
 
 		return kind.Result{Waiting: string(types.JQStateDisabled)}, nil
-	case c.Memo[memoStatus] != finished:
-		return q.endJobs(ctx, c)
+	}
+
+	if ended, result, err := q.endJobs(ctx, c); err != nil || !ended {
+		return result, err
 	}
 
 	_, err = q.batch.DeleteJobQueue(ctx, &batch.DeleteJobQueueInput{JobQueue: found.JobQueueName})
@@ -73,44 +75,52 @@ func (q *JobQueue) Remove(ctx context.Context, c *kind.Call) (kind.Result, error
 	return kind.Result{Waiting: string(types.JQStatusDeleting)}, nil
 }
 
-// endJobs tells one page of jobs to end and turns the page. It does not wait for them: a job may take its time, and Batch ends what is left of a queue
-// that is deleted. Going once through all statuses is enough, since a disabled queue takes no more jobs.
-func (q *JobQueue) endJobs(ctx context.Context, c *kind.Call) (kind.Result, error) {
-	status := c.Memo[memoStatus]
-	if status == "" {
-		status = living()[0]
-	}
+// endJobs tells one page of jobs to end and turns the page; statuses without jobs are passed over in the same look. It does not wait for jobs: one may take
+// its time, and Batch ends what is left of a queue that is deleted. Going once through all statuses is enough, since a disabled queue takes no more jobs.
+func (q *JobQueue) endJobs(ctx context.Context, c *kind.Call) (ended bool, result kind.Result, err error) {
+	for {
+		status := c.Memo[memoStatus]
+		if status == "" {
+			status = living()[0]
+		}
 
-	in := &batch.ListJobsInput{JobQueue: aws.String(queueName(c)), JobStatus: types.JobStatus(status), MaxResults: aws.Int32(page)}
-	if token := c.Memo[memoPage]; token != "" {
-		in.NextToken = aws.String(token)
-	}
+		if status == finished {
+			return true, kind.Result{}, nil
+		}
 
-	// A token that Batch no longer knows would be refused for ever.
-	delete(c.Memo, memoPage)
+		in := &batch.ListJobsInput{JobQueue: aws.String(queueName(c)), JobStatus: types.JobStatus(status), MaxResults: aws.Int32(page)}
+		if token := c.Memo[memoPage]; token != "" {
+			in.NextToken = aws.String(token)
+		}
 
-	out, err := q.batch.ListJobs(ctx, in)
-	if err != nil {
-		return kind.Result{}, fmt.Errorf("list %s jobs of job queue %s: %w", status, queueName(c), err)
-	}
+		// A token that Batch no longer knows would be refused for ever.
+		delete(c.Memo, memoPage)
 
-	for _, job := range out.JobSummaryList {
-		_, err := q.batch.TerminateJob(ctx, &batch.TerminateJobInput{JobId: job.JobId, Reason: aws.String("The job queue is being deleted.")})
-		if awserr.IgnoreGone(err) != nil {
-			return kind.Result{}, fmt.Errorf("terminate job %s: %w", aws.ToString(job.JobId), err)
+		out, err := q.batch.ListJobs(ctx, in)
+		if err != nil {
+			return false, kind.Result{}, fmt.Errorf("list %s jobs of job queue %s: %w", status, queueName(c), err)
+		}
+
+		for _, job := range out.JobSummaryList {
+			_, err := q.batch.TerminateJob(ctx, &batch.TerminateJobInput{JobId: job.JobId, Reason: aws.String("The job queue is being deleted.")})
+			if awserr.IgnoreGone(err) != nil {
+				return false, kind.Result{}, fmt.Errorf("terminate job %s: %w", aws.ToString(job.JobId), err)
+			}
+		}
+
+		next := status
+		if token := aws.ToString(out.NextToken); token != "" {
+			c.Note(memoPage, token)
+		} else {
+			next = after(status)
+		}
+
+		c.Note(memoStatus, next)
+
+		if len(out.JobSummaryList) > 0 || next == status {
+			return false, kind.Result{Progressed: true, Waiting: fmt.Sprintf("%s jobs to end", status)}, nil
 		}
 	}
-
-	next := status
-	if token := aws.ToString(out.NextToken); token != "" {
-		c.Note(memoPage, token)
-	} else {
-		next = after(status)
-	}
-
-	c.Note(memoStatus, next)
-
-	return kind.Result{Progressed: true, Waiting: fmt.Sprintf("%s jobs to end", status)}, nil
 }
 
 func after(status string) string {
