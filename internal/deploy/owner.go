@@ -34,6 +34,19 @@ func (r Ref) ID() string {
 	return id
 }
 
+// past joins a ref and the generation of a thing that another one of that ref has replaced, or is about to. No id of a spec holds it.
+const past = "~"
+
+// Past is the ref under which the record keeps the thing of an earlier generation while the next one takes over. Its tags name the ref itself.
+func (r Ref) Past(generation string) Ref { return r + past + Ref(generation) }
+
+// Base is the ref that Past was made from, and the generation; the ref itself and nothing for any other.
+func (r Ref) Base() (Ref, string) {
+	base, generation, _ := strings.Cut(string(r), past)
+
+	return Ref(base), generation
+}
+
 // TagPrefix starts the key of every tag that the product writes; owners may not use it.
 const TagPrefix = "metaflow-deployer:"
 

@@ -22,10 +22,13 @@ func (p Phase) Vacant() bool { return p == PhaseDeleted || p == PhaseFailed }
 // OperationKind is what a caller asked for.
 type OperationKind string
 
-// The operations on offer.
+// The operations on offer. Repair brings back what drifted; Verify proves with a probe job that the environment works.
 const (
 	Create OperationKind = "CREATE"
+	Update OperationKind = "UPDATE"
+	Repair OperationKind = "REPAIR"
 	Delete OperationKind = "DELETE"
+	Verify OperationKind = "VERIFY"
 )
 
 // OperationState is how far an operation is.
@@ -106,7 +109,7 @@ type Step struct {
 	ProgressTime time.Time `json:"progressTime,omitzero"`
 	EndTime      time.Time `json:"endTime,omitzero"`
 	Error        *Error    `json:"error,omitempty"`
-	// LeftBehind: an admin decided to go on without this removal. The thing stays in AWS with its tags.
+	// LeftBehind: an admin decided to go on without this step. What was to be removed stays in AWS with its tags; what was to be mended stays as it is.
 	LeftBehind bool `json:"leftBehind,omitempty"`
 }
 
@@ -143,6 +146,13 @@ type Deployment struct {
 	// Unfinished is set while the operation runs: what the watchdog looks for. CheckTime is when it looks next.
 	Unfinished bool      `json:"unfinished"`
 	CheckTime  time.Time `json:"checkTime,omitzero"`
+	// Queued: the operation is admitted and waits until the tenant may have another one at work.
+	Queued bool `json:"queued,omitempty"`
+	// ExpireTime is when the deployment is deleted without anybody asking again, zero for never. Warned counts the warnings given before it.
+	ExpireTime time.Time `json:"expireTime,omitzero"`
+	Warned     int       `json:"warned,omitempty"`
+	// Sequence counts the events of this name, through all its lives.
+	Sequence int64 `json:"sequence,omitempty"`
 	// Total and Ready count resources; frozen by Close for lists.
 	Total   int   `json:"total"`
 	Ready   int   `json:"ready"`
@@ -161,11 +171,23 @@ type Operation struct {
 	EndTime    time.Time      `json:"endTime,omitzero"`
 	Error      *Error         `json:"error,omitempty"`
 	Steps      []NamedStep    `json:"steps,omitempty"`
+	// Before is what an update changes: what its rollback returns to. Restored: the deployment is that again.
+	Before   *Before `json:"before,omitempty"`
+	Restored bool    `json:"restored,omitempty"`
+	// Probe: a probe job must succeed before the operation does.
+	Probe bool `json:"probe,omitempty"`
 	// TurnedAt is the epoch whose Settle turned the operation to rollback; a repeated Settle recognises its own turn by it.
 	TurnedAt int `json:"turnedAt,omitempty"`
 	// FrozenVersion is the version that a finished operation keeps showing.
 	FrozenVersion int64 `json:"frozenVersion,omitempty"`
 	Version       int64 `json:"version"`
+}
+
+// Before is what an update found.
+type Before struct {
+	Spec       Spec              `json:"spec"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	ExpireTime time.Time         `json:"expireTime,omitzero"`
 }
 
 // NamedStep is a step with what it is about.

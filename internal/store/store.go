@@ -9,6 +9,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -65,6 +66,26 @@ type Change struct {
 	Drop []deploy.Resource
 	// Answer completes the idempotency claim of the request that this change admits.
 	Answer *Answer
+	// Events and Entries are appended, each under an id that nobody has used: to what leaves the product, and to the tenant's audit trail.
+	Events  []deploy.Event
+	Entries []deploy.Entry
+	// Usage moves what the deployment's tenant uses.
+	Usage *Usage
+}
+
+// Usage moves the counters of a tenant by a difference, which may be negative. With a limit, nothing of the whole change is written where a counter that
+// rises would rise above it: the answer is *LimitError then. A limit of zero is none.
+type Usage struct {
+	deploy.Usage
+
+	Limit deploy.Usage
+}
+
+// LimitError says that a change would lift a tenant above its limit. Have is what the tenant uses.
+type LimitError struct{ Have, Limit deploy.Usage }
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("the tenant uses %+v of %+v", e.Have, e.Limit)
 }
 
 // Claim is an idempotency key in use (IETF draft "The Idempotency-Key HTTP Header Field").
@@ -111,7 +132,8 @@ type Store interface {
 	Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error)
 	// Deployments reads one page; fewer than asked for, with more set, is allowed.
 	Deployments(ctx context.Context, list List) (page []deploy.Deployment, more bool, err error)
-	// Unfinished lists deployments whose operation is unfinished and whose CheckTime is before the moment, at most limit of them, the oldest first.
+	// Unfinished lists deployments whose operation is unfinished and not queued, and whose CheckTime is before the moment, at most limit of them, the
+	// oldest first.
 	Unfinished(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error)
 
 	// Claim takes an idempotency key for a request. An answer that stands already is returned; ErrBusy or ErrMismatch otherwise. A claim that is
@@ -131,4 +153,54 @@ type Sweeps interface {
 	// Sweeps reads the newest sweep of each family, in the order of their names; NoteSweep writes one.
 	Sweeps(ctx context.Context) ([]deploy.Sweep, error)
 	NoteSweep(ctx context.Context, s deploy.Sweep) error
+}
+
+// Tenants keeps what tenants use and what waits for its time. Every Store of this project is one too.
+type Tenants interface {
+	// Usage reads what a tenant uses, consistently.
+	Usage(ctx context.Context, tenant string) (deploy.Usage, error)
+	// Queued lists a tenant's deployments whose operation is queued, at most limit of them, the one that was queued first (CheckTime) first. QueuedTenants
+	// lists the tenants that have any, by name, behind the name after ("" for the first). Both may lag by a second.
+	Queued(ctx context.Context, tenant string, limit int) ([]deploy.Key, error)
+	QueuedTenants(ctx context.Context, after string, limit int) ([]string, error)
+	// Expiring lists deployments without an unfinished operation whose CheckTime, set on finished ones for this, is before the moment, at most limit of
+	// them, the oldest first. It may lag by a second.
+	Expiring(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error)
+}
+
+// Trail is the audit trail. Nothing that was appended is ever changed or removed.
+type Trail interface {
+	// Append adds an entry that comes with no change of a record. An id that stands already is ErrStale.
+	Append(ctx context.Context, e deploy.Entry) error
+	// Entries reads a page of a tenant's entries, newest first, older than the id before ("" for the newest), of one deployment only if it is named. Fewer
+	// than asked for, with more set, is allowed: the next page goes on behind last.
+	Entries(ctx context.Context, tenant, deployment string, size int, before string) (page []deploy.Entry, last string, more bool, err error)
+}
+
+// Grants keeps what admins allow tenants beside what is tagged for them. Each write comes with its entry in the trail, both or neither.
+type Grants interface {
+	// Grants reads all of a tenant's, by kind and value.
+	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
+	// Allow writes a grant; one that stands already is replaced. Withdraw drops it: ErrNotFound if it is not there.
+	Allow(ctx context.Context, g deploy.Grant, e deploy.Entry) error
+	Withdraw(ctx context.Context, g deploy.Grant, e deploy.Entry) error
+}
+
+// Webhooks keeps where tenants want their events sent. Each write comes with its entry in the trail, both or neither.
+type Webhooks interface {
+	// Webhooks reads all of a tenant's, by id.
+	Webhooks(ctx context.Context, tenant string) ([]deploy.Webhook, error)
+	// Subscribe writes a new webhook, Unsubscribe drops it: ErrNotFound if it is not there.
+	Subscribe(ctx context.Context, w deploy.Webhook, e deploy.Entry) error
+	Unsubscribe(ctx context.Context, tenant, id string, e deploy.Entry) error
+}
+
+// Callbacks keeps the answers that CloudFormation stacks wait for.
+type Callbacks interface {
+	// NoteCallback writes one, new or noted before; ForgetCallback drops it by deployment and CloudFormation's request id, there or not.
+	NoteCallback(ctx context.Context, c deploy.Callback) error
+	ForgetCallback(ctx context.Context, key deploy.Key, requestID string) error
+	// Callbacks reads all that wait on a deployment; Overdue those of all deployments whose deadline is before the moment, at most limit, the oldest first.
+	Callbacks(ctx context.Context, key deploy.Key) ([]deploy.Callback, error)
+	Overdue(ctx context.Context, before time.Time, limit int) ([]deploy.Callback, error)
 }
