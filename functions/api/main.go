@@ -4,11 +4,9 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
@@ -18,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
-	"github.com/oklog/ulid/v2"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
@@ -41,6 +38,7 @@ type config struct {
 	TenantClaim   string `env:"TENANT_CLAIM"`
 	RolesClaim    string `env:"ROLES_CLAIM"`
 	IamPrincipals string `env:"IAM_PRINCIPALS"`
+	TenantLimits  string `env:"TENANT_LIMITS"`
 	PathStyle     string `env:"S3_PATH_STYLE"`
 }
 
@@ -75,6 +73,11 @@ func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 		return nil, err
 	}
 
+	limits, err := awsconf.JSON[deploy.Limits]("TENANT_LIMITS", c.TenantLimits)
+	if err != nil {
+		return nil, err
+	}
+
 	principals, err := lambdahttp.NewPrincipals(c.TenantClaim, c.RolesClaim, grants)
 	if err != nil {
 		return nil, err
@@ -92,16 +95,12 @@ func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 	control := &workflow.Control{
 		Store: table, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
-		Clock: workflow.WallClock{}, NewID: newID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log), Log: log,
+		Clock: workflow.WallClock{}, NewID: workflow.NewID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log),
+		Limits: limits, Grants: table, Log: log,
 	}
 
 	return httpapi.New(httpapi.Options{ //nolint:contextcheck // each request brings its own context
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
 		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version,
 	}), nil
-}
-
-// newID is a ULID: later ones sort after earlier ones. https://github.com/ulid/spec
-func newID() string {
-	return strings.ToLower(ulid.MustNew(ulid.Now(), rand.Reader).String())
 }

@@ -1,10 +1,11 @@
-// Command watchdog is the Lambda function that starts abandoned operations again: each minute on a schedule, and at once when Step Functions reports that
-// an execution ended without success.
+// Command watchdog is the Lambda function that looks after what has its time: each minute on a schedule it starts abandoned and queued operations, and
+// deletes deployments that expire; and at once when Step Functions reports that an execution ended.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
@@ -25,6 +27,14 @@ type config struct {
 	Table        string `env:"TABLE"`
 	Installation string `env:"INSTALLATION"`
 	StateMachine string `env:"STATE_MACHINE"`
+	TenantLimits string `env:"TENANT_LIMITS"`
+}
+
+// watch is everything that one look is about.
+type watch struct {
+	dog    *workflow.Watchdog
+	queue  *workflow.Queue
+	expiry *workflow.Expiry
 }
 
 func main() {
@@ -55,22 +65,38 @@ func wire(ctx context.Context, log *slog.Logger) (func(context.Context, events.E
 		return nil, err
 	}
 
-	dog := &workflow.Watchdog{
-		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table), Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
-		Place: workflow.Place{Installation: c.Installation}, Clock: workflow.WallClock{}, Log: log,
+	limits, err := awsconf.JSON[deploy.Limits]("TENANT_LIMITS", c.TenantLimits)
+	if err != nil {
+		return nil, err
 	}
 
-	return func(ctx context.Context, e events.EventBridgeEvent) error { return handle(ctx, dog, e) }, nil
+	var (
+		table   = dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
+		starter = awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine)
+		place   = workflow.Place{Installation: c.Installation}
+		clock   = workflow.WallClock{}
+	)
+
+	w := watch{
+		dog:   &workflow.Watchdog{Store: table, Graphs: graphs, Starter: starter, Place: place, Clock: clock, Log: log},
+		queue: &workflow.Queue{Store: table, Tenants: table, Starter: starter, Place: place, Clock: clock, Limits: limits, Log: log},
+		expiry: &workflow.Expiry{Tenants: table, Control: &workflow.Control{
+			Store: table, Graphs: graphs, Starter: starter, Place: place, Clock: clock, NewID: workflow.NewID, Limits: limits, Grants: table, Log: log,
+		}},
+	}
+
+	return w.handle, nil
 }
 
-func handle(ctx context.Context, dog *workflow.Watchdog, e events.EventBridgeEvent) error {
+func (w watch) handle(ctx context.Context, e events.EventBridgeEvent) error {
 	if e.Source != "aws.states" {
-		return dog.Run(ctx)
+		return errors.Join(w.dog.Run(ctx), w.queue.AdvanceAll(ctx), w.expiry.Run(ctx))
 	}
 
 	// https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html: the input of the execution is a text in the detail.
 	var detail struct {
-		Input string `json:"input"`
+		Status string `json:"status"`
+		Input  string `json:"input"`
 	}
 	if err := json.Unmarshal(e.Detail, &detail); err != nil {
 		return fmt.Errorf("read the status event: %w", err)
@@ -81,5 +107,9 @@ func handle(ctx context.Context, dog *workflow.Watchdog, e events.EventBridgeEve
 		return fmt.Errorf("read the execution's input: %w", err)
 	}
 
-	return dog.Ended(ctx, execution)
+	if detail.Status == "SUCCEEDED" {
+		return w.queue.Advance(ctx, execution.Tenant) // there is room for another one
+	}
+
+	return w.dog.Ended(ctx, execution)
 }

@@ -73,6 +73,26 @@ func (u Usage) Plus(v Usage) Usage {
 	return Usage{Deployments: u.Deployments + v.Deployments, Operations: u.Operations + v.Operations, VCPUs: u.VCPUs + v.VCPUs}
 }
 
+// Minus is the difference of two usages.
+func (u Usage) Minus(v Usage) Usage {
+	return Usage{Deployments: u.Deployments - v.Deployments, Operations: u.Operations - v.Operations, VCPUs: u.VCPUs - v.VCPUs}
+}
+
+// Limits says how much tenants may have in use; zero is without limit.
+type Limits struct {
+	Default Usage            `json:"default"`
+	Tenants map[string]Usage `json:"tenants,omitempty"`
+}
+
+// Of is the limit of one tenant: its own where it has one, with nothing of the default mixed in.
+func (l Limits) Of(tenant string) Usage {
+	if own, ok := l.Tenants[tenant]; ok {
+		return own
+	}
+
+	return l.Default
+}
+
 // VCPUs is how far the environments of a spec, defaults filled in, may grow together.
 func (s Spec) VCPUs() int {
 	sum := 0

@@ -18,8 +18,6 @@ type missing struct {
 
 func notOffered() []missing {
 	return []missing{
-		{path: "/ttl"},
-		{path: "/verify"},
 		{path: "/spec/storage/kmsKeyArn"},
 		{path: "/spec/network/mode", values: []string{"private", "endpoints"}, remedy: "Use public, or bring a network of your own under existing."},
 		{path: "/spec/access/developer"},

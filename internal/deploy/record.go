@@ -151,6 +151,8 @@ type Deployment struct {
 	// ExpireTime is when the deployment is deleted without anybody asking again, zero for never. Warned counts the warnings given before it.
 	ExpireTime time.Time `json:"expireTime,omitzero"`
 	Warned     int       `json:"warned,omitempty"`
+	// Counts is what this deployment counts for in its tenant's usage.
+	Counts Usage `json:"counts,omitzero"`
 	// Sequence counts the events of this name, through all its lives.
 	Sequence int64 `json:"sequence,omitempty"`
 	// Total and Ready count resources; frozen by Close for lists.
@@ -185,9 +187,8 @@ type Operation struct {
 
 // Before is what an update found.
 type Before struct {
-	Spec       Spec              `json:"spec"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	ExpireTime time.Time         `json:"expireTime,omitzero"`
+	Spec   Spec              `json:"spec"`
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // NamedStep is a step with what it is about.
@@ -207,7 +208,9 @@ type Resource struct {
 	// Intent is when that intent was written; zero means that AWS was never asked for it.
 	Intent     time.Time `json:"intent,omitzero"`
 	Generation string    `json:"generation,omitempty"`
-	Needs      []Ref     `json:"needs,omitempty"`
+	// Replaces is the ref (Ref.Past) of the thing whose place this one takes in the current operation.
+	Replaces Ref   `json:"replaces,omitempty"`
+	Needs    []Ref `json:"needs,omitempty"`
 	// Kept: a delete left it behind on purpose; it outlives its deployment's record of everything else.
 	Kept bool `json:"kept,omitempty"`
 	// ID and ARN are AWS's. Outputs are what other resources and the configuration need of it. Memo is the kind's own notebook between invocations.

@@ -253,8 +253,8 @@ func TestNotOffered(t *testing.T) {
 		want         []string
 	}{
 		"Nothing":    {reason: "all of it is on offer", body: `{"name":"a","spec":{"network":{"mode":"public"},"compute":{"environments":[{"name":"a","type":"EC2","allocationStrategy":"BEST_FIT_PROGRESSIVE"}]}}}`},
-		"Top":        {reason: "members of the request", body: `{"ttl":"1h","verify":true}`, want: []string{"/ttl not_offered_yet", "/verify not_offered_yet"}},
-		"Null":       {reason: "naming it is enough", body: `{"ttl":null}`, want: []string{"/ttl not_offered_yet"}},
+		"Top":        {reason: "members of the spec", body: `{"spec":{"ui":{},"notebook":{}}}`, want: []string{"/spec/ui not_offered_yet", "/spec/notebook not_offered_yet"}},
+		"Null":       {reason: "naming it is enough", body: `{"spec":{"ui":null}}`, want: []string{"/spec/ui not_offered_yet"}},
 		"Off":        {reason: "a component that is switched off is still named", body: `{"spec":{"metadata":{"enabled":false},"scheduling":{},"ui":{},"notebook":{}}}`, want: []string{"/spec/scheduling not_offered_yet", "/spec/metadata not_offered_yet", "/spec/ui not_offered_yet", "/spec/notebook not_offered_yet"}},
 		"Key":        {reason: "encryption with a key of one's own", body: `{"spec":{"storage":{"kmsKeyArn":"arn"}}}`, want: []string{"/spec/storage/kmsKeyArn not_offered_yet"}},
 		"Modes":      {reason: "values of a member", body: `{"spec":{"network":{"mode":"private"}}}`, want: []string{"/spec/network/mode not_offered_yet"}},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,6 +30,8 @@ type CreateDeployment struct {
 	Name   string            `json:"name" maxLength:"256" doc:"3 to 24 of [a-z0-9-], starts with a letter, ends with a letter or digit, no double hyphen"`
 	Spec   deploy.Spec       `json:"spec,omitzero" doc:"What you want; empty is Metaflow's default environment"`
 	Labels map[string]string `json:"labels,omitempty" doc:"Yours, for filters; at most 50"`
+	TTL    string            `json:"ttl,omitempty" maxLength:"32" doc:"How long it may live, from now: 72h, 3d; 1 hour to 90 days. Then it is deleted, and a bucket with data is kept. Left out, it lives until somebody deletes it"`
+	Verify bool              `json:"verify,omitempty" doc:"Send a probe job through the default queue before the create succeeds"`
 }
 
 const idempotencyKey = "Idempotency-Key"
@@ -137,12 +140,13 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 		return nil, err
 	}
 
-	if findings := deploy.Validate(s.Place, body.Name, body.Spec, body.Labels); len(findings) > 0 {
+	ttl, findings := wished(body.TTL, deploy.Validate(s.Place, body.Name, body.Spec, body.Labels))
+	if len(findings) > 0 {
 		return nil, fromFindings(findings)
 	}
 
 	admitted, err := s.Control.Create(ctx, req.principal, workflow.CreateRequest{
-		Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, Claim: claim,
+		Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl, Verify: body.Verify, Claim: claim,
 	})
 	if exists, ok := errors.AsType[*workflow.Exists](err); ok {
 		return nil, problem(http.StatusConflict, deploy.Conflict, "already_exists", "There is a deployment %s in your tenant; its last operation is %s.", body.Name, exists.Operation).
@@ -154,6 +158,20 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 	}
 
 	return &accepted{Location: req.base + "/v1/operations/" + admitted.Operation.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
+}
+
+// wished reads a time to live, and adds what is wrong with it to what else is wrong with a request.
+func wished(text string, findings []deploy.Finding) (time.Duration, []deploy.Finding) {
+	if text == "" {
+		return 0, findings
+	}
+
+	ttl, err := deploy.ParseTTL(text)
+	if err != nil {
+		return 0, append(findings, deploy.AsError(err).Finding())
+	}
+
+	return ttl, findings
 }
 
 // claim is the request's idempotency key with a fingerprint of what it asks for, nil without a key. Order of members and white space do not count.
@@ -227,6 +245,17 @@ func (s *server) get(ctx context.Context, in *getInput) (*getOutput, error) {
 func matches(header, etag string) bool {
 	for part := range strings.SplitSeq(header, ",") {
 		if part = strings.TrimPrefix(strings.TrimSpace(part), "W/"); part == etag || part == "*" {
+			return true
+		}
+	}
+
+	return false
+}
+
+// matchesStrongly compares as RFC 9110 13.1.1 wants it of If-Match.
+func matchesStrongly(header, etag string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		if part = strings.TrimSpace(part); part == etag || part == "*" {
 			return true
 		}
 	}

@@ -23,7 +23,7 @@ import (
 func routes() map[string][]string {
 	return map[string][]string{
 		"/v1/deployments":                      {"GET", "POST"},
-		"/v1/deployments/{name}":               {"DELETE", "GET"},
+		"/v1/deployments/{name}":               {"DELETE", "GET", "PUT"},
 		"/v1/deployments/{name}/configuration": {"GET"},
 		"/v1/deployments/{name}/resources":     {"GET"},
 		"/v1/operations":                       {"GET"},
@@ -32,6 +32,12 @@ func routes() map[string][]string {
 		"/v1/operations/{id}:resume":           {"POST"},
 		"/v1/operations/{id}:skip":             {"POST"},
 		"/v1/kinds":                            {"GET"},
+		"/v1/audit":                            {"GET"},
+		"/v1/grants":                           {"DELETE", "GET", "POST"},
+		"/v1/deployments/{name}:drift":         {"POST"},
+		"/v1/deployments/{name}:extend":        {"POST"},
+		"/v1/deployments/{name}:repair":        {"POST"},
+		"/v1/deployments/{name}:verify":        {"POST"},
 		"/v1/orphans":                          {"GET"},
 		"/openapi.json":                        {"GET"},
 		"/docs":                                {"GET"},
@@ -98,7 +104,7 @@ func TestRoutes(t *testing.T) {
 
 	for _, absent := range []string{
 		"GET /", "GET /v1", "GET /v1/", "GET /v1/deployments/", "GET /v1/deployments/team-a/", "POST /v1/deployments:plan", "POST /v1/deployments/team-a:plan",
-		"POST /v1/deployments/team-a:repair", "POST /v1/operations/team-a-1:retry", "GET /v1/audit", "GET /v1/webhooks", "GET /portal/", "GET /openapi.yaml",
+		"POST /v1/operations/team-a-1:retry", "GET /v1/webhooks", "GET /portal/", "GET /openapi.yaml",
 		"GET /openapi-3.0.json", "GET /schemas/Problem.json", "GET /v1/deployments/team-a/configuration/x", "GET /V1/kinds", "GET //v1/kinds", "GET /v1/../v1/kinds", "GET /v2/deployments",
 	} {
 		method, path, _ := strings.Cut(absent, " ")
@@ -110,7 +116,7 @@ func TestRoutes(t *testing.T) {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 
-	needs := map[string]deploy.Role{"GET": deploy.Viewer, "POST": deploy.Deployer, "DELETE": deploy.Deployer}
+	needs := map[string]deploy.Role{"GET": deploy.Viewer, "POST": deploy.Deployer, "PUT": deploy.Deployer, "DELETE": deploy.Deployer}
 	rank := map[string]int{"": 0, "viewer": 1, "deployer": 2, "admin": 3}
 
 	for path, methods := range routes() {
@@ -129,12 +135,14 @@ func TestRoles(t *testing.T) {
 					}
 
 					needed := needs[method]
-					if strings.HasSuffix(path, ":skip") {
-						body, needed = `{"resource":"vpc"}`, deploy.Admin
-					}
 
-					if path == "/v1/orphans" {
+					switch {
+					case strings.HasSuffix(path, ":skip"):
+						body, needed = `{"resource":"vpc"}`, deploy.Admin
+					case path == "/v1/orphans", path == "/v1/grants" && method != http.MethodGet:
 						needed = deploy.Admin
+					case strings.HasSuffix(path, ":drift"):
+						needed = deploy.Viewer // it changes nothing
 					}
 
 					a := w.do(method, sample(path)+tenant, body, "X-Test-Who", "acme "+role)
@@ -242,7 +250,7 @@ func TestDocument(t *testing.T) {
 	for body, fits := range map[string]bool{
 		`{"name":"team-a"}`: true,
 		`{"name":"team-a","spec":{"network":{"zones":null}}}`: false,
-		`{"name":"team-a","ttl":"1h"}`:                        false,
+		`{"name":"team-a","ttl":1}`:                           false,
 		`{"name":"team-a","spec":{"metadata":{}}}`:            false,
 		`{}`: false,
 	} {

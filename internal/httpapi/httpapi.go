@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -30,6 +31,11 @@ type Control interface {
 	Cancel(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Resume(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Skip(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
+	Update(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
+	Repair(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
+	Verify(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
+	Extend(ctx context.Context, p deploy.Principal, name string, ttl time.Duration) (deploy.Deployment, error)
+	Drift(ctx context.Context, p deploy.Principal, name string) (deploy.Drift, error)
 }
 
 // Records is what the API reads: records, and what the sweeper noted beside them.
@@ -39,6 +45,8 @@ type Records interface {
 	Operations(ctx context.Context, key deploy.Key, size int, after string) ([]deploy.Operation, error)
 	Deployments(ctx context.Context, list store.List) (page []deploy.Deployment, more bool, err error)
 	Orphans(ctx context.Context, size int, after string) (page []deploy.Orphan, more bool, err error)
+	store.Trail
+	store.Grants
 }
 
 // Options are what the API stands on. All but RequestID and Version must be set.
@@ -82,6 +90,9 @@ func New(o Options) http.Handler {
 	s.deployments()
 	s.operations()
 	s.steering()
+	s.changing()
+	s.audit()
+	s.grants()
 	s.kinds()
 	s.orphans()
 	s.open()
@@ -194,6 +205,13 @@ func (s *server) admit(ctx huma.Context, next func(huma.Context)) {
 	if !p.Can(role) {
 		s.write(w, r, problem(http.StatusForbidden, deploy.Denied, "role_missing", "This takes the role %s.", role).
 			remedy("Ask an administrator of the installation for the role."))
+
+		return
+	}
+
+	// A custom method that there is not for this method of HTTP: the router takes it for a part of the name.
+	if strings.Contains(chi.URLParam(r, "name"), ":") {
+		s.write(w, r, notFound())
 
 		return
 	}

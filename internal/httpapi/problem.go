@@ -126,7 +126,12 @@ func statusOf(class deploy.Class) int {
 
 // fromError shows a classified error.
 func fromError(e *deploy.Error) *Problem {
-	p := problem(statusOf(e.Class), e.Class, e.Code, "%s", e.Message).remedy("%s", e.Remedy)
+	status := statusOf(e.Class)
+	if e.Code == "precondition_failed" {
+		status = http.StatusPreconditionFailed
+	}
+
+	p := problem(status, e.Class, e.Code, "%s", e.Message).remedy("%s", e.Remedy)
 	p.Pointer, p.Resource, p.AWSCode, p.RequestID = e.Pointer, e.Resource, e.AWSCode, e.RequestID
 
 	return p

@@ -20,6 +20,7 @@ type Deployment struct {
 	Owner      string            `json:"owner" doc:"Who created it"`
 	CreateTime time.Time         `json:"createTime"`
 	UpdateTime time.Time         `json:"updateTime"`
+	ExpireTime *time.Time        `json:"expireTime,omitempty" doc:"When it is deleted unless somebody extends it; a bucket with data is kept"`
 	Operation  string            `json:"operation" doc:"Id of the last operation"`
 	Resources  Count             `json:"resources"`
 	ETag       string            `json:"etag" doc:"Changes when the deployment does"`
@@ -35,9 +36,10 @@ type Count struct {
 type Operation struct {
 	ID         string                `json:"id"`
 	Deployment string                `json:"deployment"`
-	Kind       deploy.OperationKind  `json:"kind" enum:"CREATE,DELETE"`
+	Kind       deploy.OperationKind  `json:"kind" enum:"CREATE,UPDATE,REPAIR,DELETE,VERIFY"`
 	State      deploy.OperationState `json:"state" enum:"PENDING,RUNNING,ROLLING_BACK,SUCCEEDED,ROLLED_BACK,NEEDS_ATTENTION"`
 	Done       bool                  `json:"done"`
+	Queued     bool                  `json:"queued,omitempty" doc:"It waits until fewer operations of the tenant are at work"`
 	Version    int64                 `json:"version" doc:"Rises with every change; for ?after="`
 	Progress   Progress              `json:"progress"`
 	Steps      []Step                `json:"steps" doc:"What the operation does, in the order of doing"`
@@ -80,7 +82,7 @@ type Resource struct {
 func (s *server) deploymentView(d deploy.Deployment, count Count) Deployment {
 	return Deployment{
 		Name: d.Name, Tenant: d.Tenant, Phase: d.Phase, Spec: d.Spec, Labels: orEmpty(d.Labels), Region: d.Region, Account: d.Account, Owner: d.Owner,
-		CreateTime: d.CreateTime.UTC(), UpdateTime: d.UpdateTime.UTC(), Operation: d.Operation, Resources: count, ETag: etag(d),
+		CreateTime: d.CreateTime.UTC(), UpdateTime: d.UpdateTime.UTC(), ExpireTime: moment(d.ExpireTime), Operation: d.Operation, Resources: count, ETag: etag(d),
 	}
 }
 
@@ -122,7 +124,10 @@ func (s *server) current(record *store.Record) Operation {
 		version = op.FrozenVersion
 	}
 
-	return operationView(op, s.Graphs.Steps(op, record.Resources), version)
+	v := operationView(op, s.Graphs.Steps(op, record.Resources), version)
+	v.Queued = record.Deployment.Queued
+
+	return v
 }
 
 func operationView(op deploy.Operation, steps []deploy.NamedStep, version int64) Operation {

@@ -179,7 +179,7 @@ func (w *world) options() httpapi.Options {
 	)
 
 	control := &workflow.Control{
-		Store: w.store, Graphs: w.graphs, Starter: w.starter, Place: w.place, Clock: w.clock, Log: log,
+		Store: w.store, Graphs: w.graphs, Starter: w.starter, Place: w.place, Clock: w.clock, Grants: w.store, Log: log,
 		NewID: func() string {
 			mu.Lock()
 			defer mu.Unlock()

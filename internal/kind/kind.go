@@ -57,6 +57,13 @@ type About struct {
 	HoldsData bool
 	// Shared things belong to the account: they are never removed.
 	Shared bool
+	// Replaceable: where a setting cannot be changed in place, an update makes a second thing beside the first, under a name of its own, and removes the
+	// first once nothing uses it. Such a kind is Many, and its Remove takes Item.Past for the thing of that generation alone.
+	Replaceable bool
+	// ForLife: an update never swaps what the owner named as existing for another, because data or other resources would stay behind.
+	ForLife bool
+	// Passing things are asked for by an operation (deploy.Operation.Probe), not by a spec, and are removed before it ends.
+	Passing bool
 	// Ensuring and Removing say how long the verbs usually take and how long they may take.
 	Ensuring, Removing Timing
 }
@@ -79,10 +86,18 @@ type Item struct {
 	Pointer string
 	// Fixed holds the settings that cannot be changed in place; its hash is the resource's generation.
 	Fixed any
+	// Past is the generation of a thing that another one of this ref replaces: only that thing is meant.
+	Past string
 }
 
 // Generation is the hash of the settings that cannot be changed in place.
-func (i Item) Generation() string { return deploy.Hash(i.Fixed) }
+func (i Item) Generation() string {
+	if i.Past != "" {
+		return i.Past
+	}
+
+	return deploy.Hash(i.Fixed)
+}
 
 // Result is what one look achieved. Everything in it is kept in the record, ready or not.
 type Result struct {
@@ -117,15 +132,14 @@ type Observation struct {
 	Outputs map[string]string
 	// Differences lists each setting that is not as wanted.
 	Differences []Difference
+	// NotChecked names the settings that Ensure makes and that Observe does not compare, because AWS does not show them or not as they were set.
+	NotChecked []string
 	// Problems say what makes an existing resource unusable; Pointer and Remedy filled in.
 	Problems []deploy.Finding
 }
 
 // Difference is one setting that is not as wanted.
-type Difference struct {
-	Property   string
-	Want, Have string
-}
+type Difference = deploy.Difference
 
 // Call is everything a kind is told.
 type Call struct {
@@ -148,8 +162,9 @@ type Call struct {
 	Others map[deploy.Ref]Other
 	// Quota answers how much of something the account may have, or otherwise if Service Quotas does not say. Only set for Check.
 	Quota func(ctx context.Context, service, code string, otherwise int) int
-	// Admin: the caller may use what belongs to nobody's tenant. Only set for Check.
-	Admin bool
+	// Admin: the caller may use what belongs to nobody's tenant. Granted tells whether an admin allowed the caller's tenant a thing. Only set for Check.
+	Admin   bool
+	Granted func(kind deploy.GrantKind, value string) bool
 	// Now is the clock.
 	Now func() time.Time
 	// Save writes Origin and Memo to the record before going on; an error must be returned as it is, and nothing may be done after it.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -66,15 +67,109 @@ type Change struct {
 	Drop []deploy.Resource
 	// Answer completes the idempotency claim of the request that this change admits.
 	Answer *Answer
-	// Events and Entries are appended, each under an id that nobody has used: to what leaves the product, and to the tenant's audit trail.
+	// Events and Entries are appended, each under an id that nobody has used, else ErrStale: to what leaves the product, an event's id being its sequence
+	// within the deployment's name; and to the tenant's audit trail.
 	Events  []deploy.Event
 	Entries []deploy.Entry
-	// Usage moves what the deployment's tenant uses.
+	// Usage moves what the deployment's tenant uses. It comes with the header.
 	Usage *Usage
 }
 
+// MaxItems is how many items a change may have: what DynamoDB takes in one transaction (API reference, TransactWriteItems).
+const MaxItems = 100
+
+// Sound tells why no store can keep the change, whatever stands there.
+func (c *Change) Sound(key deploy.Key) error {
+	// The current operation is two items, for it stands in the history as well.
+	count := len(c.Operations) + len(c.Resources) + len(c.Drop) + len(c.Events) + len(c.Entries)
+	resources, sequences, ids := map[deploy.Ref]bool{}, map[int64]bool{}, map[string]bool{}
+
+	if d := c.Deployment; d != nil {
+		count++
+
+		if d.Key != key {
+			return fmt.Errorf("write deployment %s: the header is that of %s", key.Name, d.Name)
+		}
+	}
+
+	for _, op := range c.Operations {
+		if c.Deployment == nil {
+			return fmt.Errorf("write operation %s: it must come with its deployment's header", op.ID)
+		}
+
+		if op.ID == c.Deployment.Operation {
+			count++
+		}
+	}
+
+	for _, x := range slices.Concat(c.Resources, c.Drop) {
+		if resources[x.Ref] {
+			return fmt.Errorf("write deployment %s: resource %s stands twice in one change", key.Name, x.Ref)
+		}
+
+		resources[x.Ref] = true
+	}
+
+	if c.Answer != nil {
+		count++
+	}
+
+	for _, e := range c.Events {
+		switch {
+		case e.Key != key:
+			return fmt.Errorf("write deployment %s: event %d is that of %s", key.Name, e.Sequence, e.Name)
+		case e.Sequence < 1:
+			return fmt.Errorf("write deployment %s: an event has the sequence %d; it counts from 1", key.Name, e.Sequence)
+		case sequences[e.Sequence]:
+			return fmt.Errorf("write deployment %s: event %d stands twice in one change", key.Name, e.Sequence)
+		}
+
+		sequences[e.Sequence] = true
+	}
+
+	for _, e := range c.Entries {
+		if err := Fits(e, key.Tenant); err != nil {
+			return fmt.Errorf("write deployment %s: %w", key.Name, err)
+		}
+
+		if ids[e.ID] {
+			return fmt.Errorf("write deployment %s: audit entry %s stands twice in one change", key.Name, e.ID)
+		}
+
+		ids[e.ID] = true
+	}
+
+	if c.Usage != nil {
+		if c.Deployment == nil {
+			return fmt.Errorf("write deployment %s: what its tenant uses moves with the header only, whose version keeps it from counting twice", key.Name)
+		}
+
+		if c.Usage.Usage != (deploy.Usage{}) {
+			count++
+		}
+	}
+
+	if count > MaxItems {
+		return fmt.Errorf("write %d items of deployment %s at once: a change takes %d", count, key.Name, MaxItems)
+	}
+
+	return nil
+}
+
+// Fits tells why an entry cannot stand in a tenant's trail.
+func Fits(e deploy.Entry, tenant string) error {
+	switch {
+	case e.ID == "":
+		return errors.New("an audit entry has no id")
+	case e.Tenant != tenant:
+		return fmt.Errorf("audit entry %s is that of tenant %s, not of %s", e.ID, e.Tenant, tenant)
+	}
+
+	return nil
+}
+
 // Usage moves the counters of a tenant by a difference, which may be negative. With a limit, nothing of the whole change is written where a counter that
-// rises would rise above it: the answer is *LimitError then. A limit of zero is none.
+// rises would rise above it: the answer is *LimitError then, or ErrStale if that is true as well. A limit of zero is none.
 type Usage struct {
 	deploy.Usage
 
@@ -173,7 +268,7 @@ type Trail interface {
 	// Append adds an entry that comes with no change of a record. An id that stands already is ErrStale.
 	Append(ctx context.Context, e deploy.Entry) error
 	// Entries reads a page of a tenant's entries, newest first, older than the id before ("" for the newest), of one deployment only if it is named. Fewer
-	// than asked for, with more set, is allowed: the next page goes on behind last.
+	// than asked for, with more set, is allowed: the next page goes on behind last. It may lag by a second.
 	Entries(ctx context.Context, tenant, deployment string, size int, before string) (page []deploy.Entry, last string, more bool, err error)
 }
 
@@ -190,7 +285,7 @@ type Grants interface {
 type Webhooks interface {
 	// Webhooks reads all of a tenant's, by id.
 	Webhooks(ctx context.Context, tenant string) ([]deploy.Webhook, error)
-	// Subscribe writes a new webhook, Unsubscribe drops it: ErrNotFound if it is not there.
+	// Subscribe writes a new webhook: an id that stands already is ErrStale. Unsubscribe drops it: ErrNotFound if it is not there.
 	Subscribe(ctx context.Context, w deploy.Webhook, e deploy.Entry) error
 	Unsubscribe(ctx context.Context, tenant, id string, e deploy.Entry) error
 }

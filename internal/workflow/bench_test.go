@@ -164,7 +164,7 @@ func newBench(t *testing.T) *bench {
 	b.worker = &workflow.Worker{Store: b.Store, Kinds: all, Place: place, Clock: clock, Log: log}
 	b.dog = &workflow.Watchdog{Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log}
 	b.control = &workflow.Control{
-		Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Log: log,
+		Store: b.Store, Graphs: graphs, Starter: b.engine, Place: place, Clock: clock, Grants: b.Store, Log: log,
 		NewID: func() string { ids++; return strconv.Itoa(ids) },
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}

@@ -2,7 +2,11 @@ package workflow
 
 import (
 	"context"
+	"crypto/rand"
+	"strings"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // WallClock is the computer's clock.
@@ -20,4 +24,9 @@ func (WallClock) Sleep(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// NewID is a ULID in lower case: later ones sort after earlier ones. https://github.com/ulid/spec
+func NewID() string {
+	return strings.ToLower(ulid.MustNew(ulid.Now(), rand.Reader).String())
 }

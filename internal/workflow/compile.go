@@ -151,12 +151,12 @@ func Compile(g *Graphs) ([]byte, error) {
 		Catch: []catcher{{ErrorEquals: []string{"States.ALL"}, ResultPath: null{}, Next: stateSettle}},
 	})
 	m.States.add(stateSettle, &state{
-		Type: "Task", Comment: "Did everything succeed? If not, turns the operation to rollback.",
+		Type: "Task", Comment: "Did everything succeed? If not, turns the operation to rollback. An update is rolled back by ensuring what it found.",
 		Resource: "${WorkflowFunctionArn}", Parameters: parameters(VerbSettle, "$.plan.epoch"), TimeoutSeconds: taskSeconds,
 		ResultPath: "$.plan", Retry: insist(), Next: stateThen,
 	})
 	m.States.add(stateThen, &state{
-		Type: "Choice", Choices: []choice{turn(TurnRemove, stateRemove), turn(TurnClose, stateClose)}, Default: stateStop,
+		Type: "Choice", Choices: []choice{turn(TurnRemove, stateRemove), turn(TurnClose, stateClose), turn(TurnEnsure, stateEnsure)}, Default: stateStop,
 	})
 	m.States.add(stateRemove, &state{
 		Type: "Parallel", Comment: "The way back has arrows of its own: see docs/architecture.md.",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,16 @@ type Control struct {
 	NewID func() string
 	// Quota answers Service Quotas; see kind.Call.
 	Quota func(ctx context.Context, service, code string, otherwise int) int
-	Log   *slog.Logger
+	// Limits says how much each tenant may have in use.
+	Limits deploy.Limits
+	// Grants is what admins allow tenants.
+	Grants Granting
+	Log    *slog.Logger
+}
+
+// Granting reads what admins allow tenants; every store of this project is one.
+type Granting interface {
+	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
 }
 
 // CreateRequest is a wish for a new deployment, valid in itself (deploy.Validate) and with defaults filled in.
@@ -41,6 +51,10 @@ type CreateRequest struct {
 	Name   string
 	Spec   deploy.Spec
 	Labels map[string]string
+	// TTL is how long from now the deployment may live, zero for as long as nobody deletes it.
+	TTL time.Duration
+	// Verify asks for a probe job before the create succeeds.
+	Verify bool
 	// Claim is the request's idempotency key, if it has one.
 	Claim *store.Claim
 }
@@ -125,7 +139,11 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 	now := c.Clock.Now()
 	next := deploy.Deployment{
 		Key: key, Phase: deploy.PhaseCreating, Spec: req.Spec, Labels: req.Labels, Account: c.Place.Account, Region: c.Place.Region, Owner: p.Actor,
-		CreateTime: now, UpdateTime: now, Version: header.Version,
+		CreateTime: now, UpdateTime: now, Counts: header.Counts, Sequence: header.Sequence, Version: header.Version,
+	}
+
+	if req.TTL > 0 {
+		expire(&next, now.Add(req.TTL), now)
 	}
 
 	if err := c.preflight(ctx, p, next); err != nil {
@@ -133,9 +151,9 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 	}
 
 	op := c.operation(key, deploy.Create, p, now)
-	op.Data = deploy.IfEmpty
+	op.Data, op.Probe = deploy.IfEmpty, req.Verify
 
-	admitted, err := c.admit(ctx, next, op, nil, req.Claim)
+	admitted, err := c.admit(ctx, p, header.Phase, next, op, nil, req.Claim)
 	if errors.Is(err, store.ErrStale) {
 		if _, taken := c.vacant(ctx, key); taken != nil {
 			return Admitted{}, taken
@@ -170,14 +188,87 @@ func (c *Control) operation(key deploy.Key, k deploy.OperationKind, p deploy.Pri
 // started is how long a new operation may wait for its Begin before the watchdog looks.
 const started = 30 * time.Second
 
-func (c *Control) admit(ctx context.Context, header deploy.Deployment, op deploy.Operation, ends *deploy.Operation, claim *store.Claim) (Admitted, error) {
+// admit writes the operation and starts it, or queues it where the tenant has as many at work as it may. Phase is the deployment's before. Deletes wait for
+// nobody: they make room.
+func (c *Control) admit(
+	ctx context.Context, p deploy.Principal, phase deploy.Phase, header deploy.Deployment, op deploy.Operation, ends *deploy.Operation, claim *store.Claim,
+) (Admitted, error) {
+	limit := c.Limits.Of(header.Tenant)
+	if op.Kind == deploy.Delete {
+		limit = deploy.Usage{}
+	}
+
+	admitted, err := c.write(ctx, p, phase, header, op, ends, claim, limit)
+
+	full, ok := errors.AsType[*store.LimitError](err)
+	if !ok {
+		return admitted, err
+	}
+
+	counts := counting(header)
+	if refused := exceeds(*full, counts.Minus(header.Counts)); refused != nil {
+		return Admitted{}, &Refused{Findings: []deploy.Finding{refused.Finding()}}
+	}
+
+	header.Queued = true
+
+	return c.write(ctx, p, phase, header, op, ends, claim, limit)
+}
+
+// counting is what a deployment counts for while an operation of it is at work, or waits to be.
+func counting(header deploy.Deployment) deploy.Usage {
+	counts := deploy.Usage{Deployments: 1, Operations: 1, VCPUs: max(header.Counts.VCPUs, header.Spec.VCPUs())}
+	if header.Queued {
+		counts.Operations = 0
+	}
+
+	return counts
+}
+
+// exceeds says which limit a tenant would exceed for good, or nothing where only operations are too many at the moment.
+func exceeds(full store.LimitError, more deploy.Usage) *deploy.Error {
+	for _, l := range []struct {
+		what              string
+		have, more, limit int
+		pointer           string
+	}{
+		{"deployments", full.Have.Deployments, more.Deployments, full.Limit.Deployments, "/name"},
+		{"vCPUs", full.Have.VCPUs, more.VCPUs, full.Limit.VCPUs, "/spec/compute/environments"},
+	} {
+		if l.limit > 0 && l.more > 0 && l.have+l.more > l.limit {
+			return deploy.Errorf(deploy.Quota, "tenant_quota_exceeded", "Your tenant has %d of %d %s, and this needs %d more.", l.have, l.limit, l.what, l.more).
+				WithRemedy("Delete a deployment, ask for less, or ask an administrator of the installation to raise your tenant's limit.").At(l.pointer)
+		}
+	}
+
+	return nil
+}
+
+func (c *Control) write(
+	ctx context.Context, p deploy.Principal, phase deploy.Phase, header deploy.Deployment, op deploy.Operation, ends *deploy.Operation, claim *store.Claim,
+	limit deploy.Usage,
+) (Admitted, error) {
 	header.Operation, header.Epoch = op.ID, 1
 	header.Unfinished, header.CheckTime = true, op.CreateTime.Add(started)
 
+	if header.Queued {
+		header.CheckTime = op.CreateTime // its place in the queue
+	}
+
 	change := &store.Change{Deployment: &header, Operations: []deploy.Operation{op}}
+
+	tell(change, phase, "")
+	enter(change, deploy.Entry{Actor: p.Actor, Action: string(op.Kind), Outcome: deploy.OutcomeAdmitted}, op.CreateTime)
+
 	if ends != nil {
 		change.Operations = append(change.Operations, *ends)
+		change.Entries = append(change.Entries, Line(deploy.Entry{
+			Tenant: header.Tenant, Actor: ends.Actor, Action: string(ends.Kind), Deployment: header.Name, Operation: ends.ID, Outcome: deploy.Outcome(ends.State),
+			Code: ends.Error.Code,
+		}, ends.ID, op.CreateTime))
 	}
+
+	count(change, counting(header), limit)
 
 	admitted := Admitted{Operation: op, Version: header.Version + 1 + op.Version + 1}
 	admitted.Operation.Version = op.Version + 1
@@ -188,6 +279,10 @@ func (c *Control) admit(ctx context.Context, header deploy.Deployment, op deploy
 
 	if err := c.Store.Commit(ctx, header.Key, change); err != nil {
 		return Admitted{}, fmt.Errorf("admit operation %s: %w", op.ID, err)
+	}
+
+	if header.Queued {
+		return admitted, nil
 	}
 
 	// From here on the operation exists. If it cannot be started now, the watchdog starts it.
@@ -204,9 +299,14 @@ func execution(p Place, h deploy.Deployment) Execution {
 
 // preflight asks every kind that can tell beforehand. It makes no changing call.
 func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.Deployment) error {
-	items, err := c.Graphs.Kinds.Plan(d.Spec)
+	items, err := c.Graphs.Items(d.Spec, false)
 	if err != nil {
-		return fmt.Errorf("plan: %w", err)
+		return err
+	}
+
+	granted, err := c.granted(ctx, p)
+	if err != nil {
+		return err
 	}
 
 	var (
@@ -226,6 +326,7 @@ func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.De
 		wait.Go(func() {
 			findings[i], errs[i] = checker.Check(ctx, &kind.Call{
 				Owner: c.Place.Owner(d), Item: item, Spec: d.Spec, Boundary: c.Place.Boundary, Now: c.Clock.Now, Quota: c.Quota, Admin: p.Can(deploy.Admin),
+				Granted: granted,
 			})
 		})
 	}
@@ -253,35 +354,55 @@ func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.De
 	return nil
 }
 
-// Delete admits the removal of a deployment, superseding a create that still runs. A delete that runs already is the answer itself. It answers
+// granted reads what admins allow the caller's tenant.
+func (c *Control) granted(ctx context.Context, p deploy.Principal) (func(deploy.GrantKind, string) bool, error) {
+	grants, err := c.Grants.Grants(ctx, p.Tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read the grants of tenant %s: %w", p.Tenant, err)
+	}
+
+	return func(kind deploy.GrantKind, value string) bool {
+		return slices.ContainsFunc(grants, func(g deploy.Grant) bool { return g.Kind == kind && g.Value == value })
+	}, nil
+}
+
+// Delete admits the removal of a deployment, superseding whatever else runs. A delete that runs already is the answer itself. It answers
 // store.ErrNotFound for a name that is not there any more, and *Exists for a running delete with the other data policy.
 func (c *Control) Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (Admitted, error) {
 	key := deploy.Key{Tenant: p.Tenant, Name: name}
 
+	return settled("The deployment changes too quickly to be deleted.", func() (Admitted, error) {
+		record, err := c.Store.Load(ctx, key)
+		if err != nil {
+			return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
+		}
+
+		return c.remove(ctx, p, record, data)
+	})
+}
+
+// settled tries again what lost a race. Who loses five in a row may come again.
+func settled(busy string, act func() (Admitted, error)) (Admitted, error) {
 	for range 5 {
-		admitted, err := c.delete(ctx, p, key, data)
+		admitted, err := act()
 		if !errors.Is(err, store.ErrStale) {
 			return admitted, err
 		}
 	}
 
-	return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "The deployment changes too quickly to be deleted.").WithRemedy("Try again in a second.")
+	return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "%s", busy).WithRemedy("Try again in a second.")
 }
 
-func (c *Control) delete(ctx context.Context, p deploy.Principal, key deploy.Key, data deploy.Data) (Admitted, error) {
-	record, err := c.Store.Load(ctx, key)
-	if err != nil {
-		return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
-	}
-
+// remove admits a delete on a record as it was read.
+func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.Record, data deploy.Data) (Admitted, error) {
 	header, old := record.Deployment, record.Operation
 	if header.Phase == deploy.PhaseDeleted {
-		return Admitted{}, fmt.Errorf("deployment %s is deleted: %w", key.Name, store.ErrNotFound)
+		return Admitted{}, fmt.Errorf("deployment %s is deleted: %w", header.Name, store.ErrNotFound)
 	}
 
 	if header.Unfinished && old.Kind == deploy.Delete {
 		if old.Data != data {
-			return Admitted{}, &Exists{Deployment: key.Name, Operation: old.ID}
+			return Admitted{}, &Exists{Deployment: header.Name, Operation: old.ID}
 		}
 
 		return Admitted{Operation: old, Version: record.Version()}, nil
@@ -299,9 +420,10 @@ func (c *Control) delete(ctx context.Context, p deploy.Principal, key deploy.Key
 		ends = &old
 	}
 
-	op := c.operation(key, deploy.Delete, p, now)
+	op := c.operation(header.Key, deploy.Delete, p, now)
 	op.Data = data
-	header.Phase, header.UpdateTime = deploy.PhaseDeleting, now
+	phase := header.Phase
+	header.Phase, header.UpdateTime, header.Queued = deploy.PhaseDeleting, now, false
 
-	return c.admit(ctx, header, op, ends, nil)
+	return c.admit(ctx, p, phase, header, op, ends, nil)
 }

@@ -54,6 +54,23 @@ func NewGraphs(kinds kind.Registry) (*Graphs, error) {
 	return &Graphs{Kinds: kinds, Ensure: e, Remove: r}, nil
 }
 
+// Items lists every resource that a spec asks for, and with probe those of the kinds that only pass.
+func (g *Graphs) Items(spec deploy.Spec, probe bool) ([]kind.Item, error) {
+	items, err := g.Kinds.Plan(spec)
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+
+	return slices.DeleteFunc(items, func(item kind.Item) bool { return !probe && g.passing(item.Ref) }), nil
+}
+
+// passing tells whether a resource is of a kind that an operation asks for and takes away again.
+func (g *Graphs) passing(ref deploy.Ref) bool {
+	k, ok := g.Kinds.Find(ref.Kind())
+
+	return ok && k.About().Passing
+}
+
 // of returns the graph of an action.
 func (g *Graphs) of(a deploy.Action) *graph.Graph {
 	if a == deploy.Remove {

@@ -2,7 +2,6 @@ package workflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,9 +18,10 @@ type SteerRequest struct {
 	Claim    *store.Claim
 }
 
-// Cancel stops a create and rolls it back. One that rolls back already is the answer itself. Class conflict if there is nothing to cancel.
+// Cancel stops an operation and rolls it back; a repair, which has nothing to go back to, just stops. One that rolls back already is the answer itself.
+// Class conflict if there is nothing to cancel.
 func (c *Control) Cancel(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
-	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) {
+	return c.steer(ctx, p, "cancel", req, func(record *store.Record) (bool, error) {
 		op := &record.Operation
 
 		switch {
@@ -36,7 +36,7 @@ func (c *Control) Cancel(ctx context.Context, p deploy.Principal, req SteerReque
 
 		op.State = deploy.RollingBack
 		op.Error = deploy.Errorf(deploy.Conflict, "cancelled", "%s cancelled the operation.", p.Actor).
-			WithRemedy("Create the deployment again if you still want it.")
+			WithRemedy("Ask for it again if you still want it.")
 
 		return true, nil
 	})
@@ -44,28 +44,51 @@ func (c *Control) Cancel(ctx context.Context, p deploy.Principal, req SteerReque
 
 // Resume goes on with an operation that ended in NEEDS_ATTENTION: what failed or was skipped is tried again. One that goes on already is the answer itself.
 func (c *Control) Resume(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
-	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) { return resume(record) })
+	return c.steer(ctx, p, "resume", req, c.resume)
 }
 
 // Skip leaves one resource of an operation that ended in NEEDS_ATTENTION behind in AWS, on purpose and recorded, and goes on with the rest.
 func (c *Control) Skip(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
-	return c.steer(ctx, p, req, func(record *store.Record) (bool, error) {
+	return c.steer(ctx, p, "skip", req, func(record *store.Record) (bool, error) {
 		r := record.Find(req.Resource)
-		if r == nil || r.Remove == nil || r.Remove.State == deploy.StepGone || r.Remove.State == deploy.StepKept {
-			return false, deploy.Errorf(deploy.Invalid, "nothing_to_skip", "There is no removal of %q that did not succeed.", req.Resource).
-				WithRemedy("Name a resource whose REMOVE step is FAILED or SKIPPED.").At("/resource")
+
+		step := c.stuck(record, r)
+		if step == nil {
+			return false, deploy.Errorf(deploy.Invalid, "nothing_to_skip", "There is no step of %q that did not succeed.", req.Resource).
+				WithRemedy("Name a resource with a step that is FAILED or SKIPPED.").At("/resource")
 		}
 
-		if changed, err := resume(record); err != nil || !changed {
+		if changed, err := c.resume(record); err != nil || !changed {
 			return changed, err
 		}
 
-		r.Remove.State, r.Remove.LeftBehind, r.Remove.EndTime = deploy.StepSkipped, true, c.Clock.Now()
-		r.Remove.Error = deploy.Errorf(deploy.Conflict, "left_behind", "%s left it behind in AWS.", p.Actor).Of(r.Ref).
-			WithRemedy("Remove it by hand when nothing needs it any more; it carries our tags.")
+		step.State, step.LeftBehind, step.EndTime = deploy.StepSkipped, true, c.Clock.Now()
+
+		if step == r.Remove {
+			step.Error = deploy.Errorf(deploy.Conflict, "left_behind", "%s left it behind in AWS.", p.Actor).Of(r.Ref).
+				WithRemedy("Remove it by hand when nothing needs it any more; it carries our tags.")
+		} else {
+			step.Error = deploy.Errorf(deploy.Conflict, "left_as_it_is", "%s left it as it is.", p.Actor).Of(r.Ref).
+				WithRemedy("Repair the deployment when the cause is mended.")
+		}
 
 		return true, nil
 	})
+}
+
+// stuck is the step of a resource that did not succeed, or nil.
+func (c *Control) stuck(record *store.Record, r *deploy.Resource) *deploy.Step {
+	switch {
+	case r == nil:
+	case r.Remove != nil:
+		if r.Remove.State != deploy.StepGone && r.Remove.State != deploy.StepKept {
+			return r.Remove
+		}
+	case c.Graphs.unmended(record, r):
+		return r.Ensure
+	}
+
+	return nil
 }
 
 func over(op *deploy.Operation) error {
@@ -73,7 +96,7 @@ func over(op *deploy.Operation) error {
 }
 
 // resume opens an operation again that ended in NEEDS_ATTENTION.
-func resume(record *store.Record) (bool, error) {
+func (c *Control) resume(record *store.Record) (bool, error) {
 	op := &record.Operation
 
 	if !op.State.Done() {
@@ -84,15 +107,35 @@ func resume(record *store.Record) (bool, error) {
 		return false, over(op)
 	}
 
-	op.State, record.Deployment.Phase = deploy.RollingBack, deploy.PhaseCreating
-	if op.Kind == deploy.Delete {
+	switch op.Kind {
+	case deploy.Create:
+		op.State, record.Deployment.Phase = deploy.RollingBack, deploy.PhaseCreating
+	case deploy.Delete:
 		op.State, record.Deployment.Phase, op.Error = deploy.Running, deploy.PhaseDeleting, nil
+	case deploy.Update:
+		// What did not go was left over by an update that succeeded otherwise, or by its rollback.
+		op.State, record.Deployment.Phase = deploy.Running, deploy.PhaseUpdating
+		if op.Restored {
+			op.State = deploy.RollingBack
+		}
+	case deploy.Repair:
+		op.State, record.Deployment.Phase, op.Error = deploy.Running, deploy.PhaseUpdating, nil
+	case deploy.Verify:
+		op.State, record.Deployment.Phase = deploy.Running, deploy.PhaseActive
+		if op.TurnedAt > 0 {
+			op.State = deploy.RollingBack
+		}
 	}
 
 	for i := range record.Resources {
-		s := record.Resources[i].Remove
-		if s != nil && !s.LeftBehind && (s.State == deploy.StepFailed || s.State == deploy.StepSkipped) {
-			// Its deadline begins anew with its next act.
+		r := &record.Resources[i]
+
+		// Its deadline begins anew with its next act.
+		if s := r.Remove; s != nil && !s.LeftBehind && (s.State == deploy.StepFailed || s.State == deploy.StepSkipped) {
+			*s = deploy.Step{State: deploy.StepPending, Attempts: s.Attempts}
+		}
+
+		if s := r.Ensure; c.Graphs.unmended(record, r) {
 			*s = deploy.Step{State: deploy.StepPending, Attempts: s.Attempts}
 		}
 	}
@@ -101,20 +144,13 @@ func resume(record *store.Record) (bool, error) {
 }
 
 // steer changes the current operation and starts the next execution of it under the next epoch, which fences off whoever still acts.
-func (c *Control) steer(ctx context.Context, p deploy.Principal, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
+func (c *Control) steer(ctx context.Context, p deploy.Principal, verb string, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
 	return c.once(ctx, req.Claim, func() (Admitted, error) {
-		for range 5 {
-			admitted, err := c.turn(ctx, p, req, turn)
-			if !errors.Is(err, store.ErrStale) {
-				return admitted, err
-			}
-		}
-
-		return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "The operation changes too quickly.").WithRemedy("Try again in a second.")
+		return settled("The operation changes too quickly.", func() (Admitted, error) { return c.turn(ctx, p, verb, req, turn) })
 	})
 }
 
-func (c *Control) turn(ctx context.Context, p deploy.Principal, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
+func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
 	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
 
 	record, err := c.Store.Load(ctx, key)
@@ -131,12 +167,13 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, req SteerRequest
 		return Admitted{}, over(&op)
 	}
 
+	header, op := &record.Deployment, &record.Operation
+	phase, state := header.Phase, op.State
+
 	changed, err := turn(record)
 	if err != nil {
 		return Admitted{}, err
 	}
-
-	header, op := &record.Deployment, &record.Operation
 
 	if !changed {
 		return c.seen(record), nil
@@ -144,10 +181,14 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, req SteerRequest
 
 	now := c.Clock.Now()
 	header.Epoch++
-	header.Unfinished, header.CheckTime, header.UpdateTime = true, now.Add(started), now
+	header.Unfinished, header.Queued, header.CheckTime, header.UpdateTime = true, false, now.Add(started), now
 	op.EndTime, op.Steps, op.FrozenVersion = time.Time{}, nil, 0
 
 	change := &store.Change{Deployment: header, Operations: []deploy.Operation{*op}, Resources: record.Resources}
+
+	tell(change, phase, state)
+	enter(change, deploy.Entry{Actor: p.Actor, Action: verb, Outcome: deploy.OutcomeDone, Detail: string(req.Resource)}, now)
+	count(change, counting(*header), deploy.Usage{}) // whoever mends something waits for nobody
 
 	if req.Claim != nil {
 		shown := c.seen(record)

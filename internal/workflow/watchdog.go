@@ -67,7 +67,7 @@ func (w *Watchdog) look(ctx context.Context, key deploy.Key, ended bool) error {
 	}
 
 	header, now := record.Deployment, w.Clock.Now()
-	if !header.Unfinished {
+	if !header.Unfinished || header.Queued {
 		return nil
 	}
 
@@ -129,11 +129,12 @@ func ignoreStale(err error) error {
 
 func (w *Watchdog) giveUp(ctx context.Context, record *store.Record) error {
 	op := &record.Operation
+	phase, state := record.Deployment.Phase, op.State
 	op.State, record.Deployment.Phase = deploy.NeedsAttention, deploy.PhaseNeedsAttention
 	op.Error = deploy.Errorf(deploy.Internal, "abandoned", "%d executions of this operation ended before it was finished.", lives).
 		WithRemedy("Read the state machine's executions of this operation for the cause, then delete the deployment.")
 
-	return w.Store.Commit(ctx, record.Deployment.Key, Finish(w.Graphs, record, w.Clock.Now()))
+	return w.Store.Commit(ctx, record.Deployment.Key, finish(w.Graphs, record, phase, state, w.Clock.Now()))
 }
 
 func lastWrite(record *store.Record) time.Time {

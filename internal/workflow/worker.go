@@ -122,7 +122,7 @@ func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *dep
 		before := &record.Resources[i]
 
 		s := before.Step(action)
-		if s == nil || s.LeftBehind || !comesBefore(before, r, about, action) {
+		if s == nil || s.LeftBehind || before.Ref == r.Ref || !comesBefore(before, r, about, action) {
 			continue
 		}
 
@@ -304,7 +304,21 @@ func existing(ctx context.Context, k kind.Kind, c *kind.Call) (kind.Result, erro
 }
 
 func (w *Worker) call(record *store.Record, r *deploy.Resource, in Input, k kind.Kind) *kind.Call {
-	item := kind.Item{Ref: r.Ref, Needs: r.Needs}
+	call := newCall(w.Place, w.Clock, record, r, k)
+
+	call.Save = func(ctx context.Context) error {
+		r.Origin, r.Memo = call.Origin, maps.Clone(call.Memo)
+
+		return w.Store.Save(ctx, in.Key(), stamp(r, w.Clock.Now()))
+	}
+
+	return call
+}
+
+// newCall is what a kind is told of a resource in a record.
+func newCall(place Place, clock Clock, record *store.Record, r *deploy.Resource, k kind.Kind) *kind.Call {
+	base, past := r.Ref.Base()
+	item := kind.Item{Ref: base, Needs: r.Needs, Past: past}
 
 	for _, planned := range k.Plan(record.Deployment.Spec) {
 		if planned.Ref == r.Ref {
@@ -313,21 +327,15 @@ func (w *Worker) call(record *store.Record, r *deploy.Resource, in Input, k kind
 	}
 
 	call := &kind.Call{
-		Owner: w.Place.Owner(record.Deployment), Item: item, Spec: record.Deployment.Spec, Operation: in.Operation, Boundary: w.Place.Boundary,
+		Owner: place.Owner(record.Deployment), Item: item, Spec: record.Deployment.Spec, Operation: record.Operation.ID, Boundary: place.Boundary,
 		Data: record.Operation.Data, Origin: r.Origin, ID: r.ID, ARN: r.ARN, Outputs: maps.Clone(r.Outputs), Memo: maps.Clone(r.Memo),
-		Others: map[deploy.Ref]kind.Other{}, Now: w.Clock.Now,
+		Others: map[deploy.Ref]kind.Other{}, Now: clock.Now,
 	}
 
 	for _, need := range item.Needs {
 		if other := record.Find(need); other != nil {
 			call.Others[need] = kind.Other{ID: other.ID, ARN: other.ARN, Outputs: other.Outputs}
 		}
-	}
-
-	call.Save = func(ctx context.Context) error {
-		r.Origin, r.Memo = call.Origin, maps.Clone(call.Memo)
-
-		return w.Store.Save(ctx, in.Key(), stamp(r, w.Clock.Now()))
 	}
 
 	return call

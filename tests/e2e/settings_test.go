@@ -209,7 +209,7 @@ func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool) e
 		Boundary: "arn:aws:iam::" + account + ":policy/metaflow-deployer/metaflow/Boundary",
 	}
 	control := &workflow.Control{
-		Store: records, Graphs: graphs, Starter: nobody{}, Place: place, Clock: clock, Log: log, NewID: func() string { return strings.Repeat("0", 26) },
+		Store: records, Graphs: graphs, Starter: nobody{}, Place: place, Clock: clock, Grants: records, Log: log, NewID: func() string { return strings.Repeat("0", 26) },
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}
 	conductor := &workflow.Conductor{Store: records, Graphs: graphs, Clock: clock, Log: log}

@@ -164,6 +164,9 @@ func TestSingleFaults(t *testing.T) {
 	for life, size := range map[string]struct{ few, more int }{
 		"purge": {250, 600}, "rollback": {120, 300}, "keep": {80, 200}, "regret": {80, 200}, "resume": {40, 100}, "resume-rollback": {40, 100}, "skip": {40, 100},
 		"supersede-5": {40, 100}, "supersede-20": {40, 100}, "cancel-5": {40, 100}, "cancel-20": {40, 100},
+		"update": {40, 100}, "replace": {40, 100}, "update-rollback": {40, 100}, "replace-rollback": {40, 100}, "update-resume": {20, 50},
+		"update-rollback-resume": {20, 50}, "repair": {20, 50}, "repair-resume": {20, 50}, "expire": {20, 50},
+		"update-cancel-8": {20, 50}, "update-cancel-20": {20, 50}, "update-supersede-8": {20, 50}, "update-supersede-20": {20, 50},
 	} {
 		t.Run(life, func(t *testing.T) {
 			t.Parallel()

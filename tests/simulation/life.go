@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,8 @@ func Lives() map[string]Life {
 		},
 	}
 
+	maps.Copy(lives, Changing())
+
 	for _, seconds := range []int{0, 2, 5, 10, 20, 30, 45} {
 		moment := time.Duration(seconds) * time.Second
 
@@ -78,9 +81,10 @@ type caller struct {
 	foreign   map[string]string
 	answers   map[string]string // by idempotency key
 	operation string
+	changes   int
 	bucket    string
 	gone      bool // somebody else removed the data
-	ends      []string
+	finals    []string
 	makespans []float64
 }
 
@@ -336,10 +340,10 @@ func (c *caller) becomes(phase deploy.Phase) step {
 			return nil
 		}
 
-		c.ends = append(c.ends, c.w.end(record, c.foreign))
+		c.finals = append(c.finals, c.w.end(record, c.foreign))
 
-		if u := c.undisturbed; u != nil && len(u.Ends) >= len(c.ends) && u.Ends[len(c.ends)-1] != c.ends[len(c.ends)-1] {
-			return fmt.Errorf("another end than undisturbed:\n%s", difference(u.Ends[len(c.ends)-1], c.ends[len(c.ends)-1]))
+		if u := c.undisturbed; u != nil && len(u.Ends) >= len(c.finals) && u.Ends[len(c.finals)-1] != c.finals[len(c.finals)-1] {
+			return fmt.Errorf("another end than undisturbed:\n%s", difference(u.Ends[len(c.finals)-1], c.finals[len(c.finals)-1]))
 		}
 
 		return nil

@@ -53,11 +53,12 @@ func (w *World) moved(key deploy.Key, from, to deploy.Phase) {
 	published := map[deploy.Phase][]deploy.Phase{
 		"":                         {deploy.PhaseCreating},
 		deploy.PhaseCreating:       {deploy.PhaseActive, deploy.PhaseFailed, deploy.PhaseNeedsAttention, deploy.PhaseDeleting},
-		deploy.PhaseActive:         {deploy.PhaseDeleting},
+		deploy.PhaseActive:         {deploy.PhaseDeleting, deploy.PhaseUpdating, deploy.PhaseNeedsAttention},
+		deploy.PhaseUpdating:       {deploy.PhaseActive, deploy.PhaseNeedsAttention, deploy.PhaseDeleting},
 		deploy.PhaseDeleting:       {deploy.PhaseDeleted, deploy.PhaseNeedsAttention},
 		deploy.PhaseDeleted:        {deploy.PhaseCreating},
 		deploy.PhaseFailed:         {deploy.PhaseCreating, deploy.PhaseDeleting},
-		deploy.PhaseNeedsAttention: {deploy.PhaseCreating, deploy.PhaseDeleting},
+		deploy.PhaseNeedsAttention: {deploy.PhaseCreating, deploy.PhaseDeleting, deploy.PhaseUpdating, deploy.PhaseActive},
 	}
 
 	if !slices.Contains(published[from], to) {
@@ -76,7 +77,18 @@ func (w *World) leaks(where, text string) {
 // write to the bucket until then.
 func (w *World) order(c awsfake.Call) {
 	switch c.Operation {
-	case "DeleteRole", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile", "DeleteBucket", "DeleteObjects", "DeleteLaunchTemplate", "DeleteSecurityGroup":
+	case "DeleteRole", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile", "DeleteBucket", "DeleteObjects", "DeleteSecurityGroup":
+	case "DeleteLaunchTemplate":
+		// Each environment has a template of its own, and an update may take both away while others stay.
+		in, ok := c.Input.(*ec2.DeleteLaunchTemplateInput)
+
+		for id, text := range w.AWS.Settings() {
+			if ok && strings.HasPrefix(id, "batch environment ") && strings.Contains(text, aws.ToString(in.LaunchTemplateId)) {
+				w.violation("%s was called while %s used it", c.Operation, id)
+			}
+		}
+
+		return
 	default:
 		return
 	}

@@ -126,7 +126,7 @@ func (t Trial) Run(ctx context.Context, undisturbed *Report) Report {
 
 	c := &caller{w: w, excused: t.Excused() || weather.Excuses, undisturbed: undisturbed}
 	r.Err = c.live(ctx, life)
-	r.Points, r.Ends, r.Makespans, r.Cost = w.Points(), c.ends, c.makespans, w.Cost()
+	r.Points, r.Ends, r.Makespans, r.Cost = w.Points(), c.finals, c.makespans, w.Cost()
 
 	if r.Err != nil {
 		r.Err = fmt.Errorf("%w\n%s", r.Err, c.explain(ctx))

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -47,6 +48,8 @@ type World struct {
 	Graphs  *workflow.Graphs
 	Control *workflow.Control
 	Dog     *workflow.Watchdog
+	Queue   *workflow.Queue
+	Expiry  *workflow.Expiry
 	// Trace is what the state machine's executions cost so far, all of them together.
 	Trace *asl.Trace
 	// Fault is asked at every point; the zero action breaks nothing.
@@ -141,9 +144,12 @@ func NewWorld(seed uint64) (*World, error) {
 	w.conductor = &workflow.Conductor{Store: w.Store, Graphs: graphs, Clock: clock, Log: log}
 	w.Dog = &workflow.Watchdog{Store: w.Store, Graphs: graphs, Starter: w, Place: place, Clock: clock, Log: log}
 	w.Control = &workflow.Control{
-		Store: w.Store, Graphs: graphs, Starter: w, Place: place, Clock: clock, Log: log, NewID: w.newID,
+		Store: w.Store, Graphs: graphs, Starter: w, Place: place, Clock: clock, Grants: w.Store, Log: log, NewID: w.newID,
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}
+
+	w.Queue = &workflow.Queue{Store: w.Store, Tenants: w.Store, Starter: w, Place: place, Clock: clock, Log: log}
+	w.Expiry = &workflow.Expiry{Tenants: w.Store, Control: w.Control}
 
 	for _, f := range functions() {
 		family := slices.DeleteFunc(slices.Clone(kinds), func(k kind.Kind) bool { return k.About().Family != f })
@@ -476,10 +482,15 @@ func (w *World) Settle(ctx context.Context, key deploy.Key) (deploy.Deployment, 
 		}
 
 		// The schedule calls the watchdog as a function: it can break, and the next minute calls it again.
-		_ = w.Call(ctx, "watchdog", w.Dog.Run)
+		_ = w.Call(ctx, "watchdog", w.Watch)
 	}
 
 	return last, fmt.Errorf("%s is still %s after a day", key.Name, last.Phase)
+}
+
+// Watch is what the watchdog's function does each minute.
+func (w *World) Watch(ctx context.Context) error {
+	return errors.Join(w.Dog.Run(ctx), w.Queue.AdvanceAll(ctx), w.Expiry.Run(ctx))
 }
 
 // Call runs something as an invocation of its own: its calls are points, and it may die.

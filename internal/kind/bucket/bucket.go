@@ -63,7 +63,8 @@ const name = "bucket"
 // About implements kind.Kind.
 func (*Bucket) About() kind.About {
 	return kind.About{
-		Name: name, Family: "s3", Component: "storage", Settings: deploy.Storage{}, HoldsData: true,
+		ForLife: true,
+		Name:    name, Family: "s3", Component: "storage", Settings: deploy.Storage{}, HoldsData: true,
 		Doc: "The S3 bucket that Metaflow keeps its data in.",
 		// Jobs write to it until the last queue and instance are gone.
 		RemoveAfter: []string{"job-queue", "compute-environment"},

@@ -66,7 +66,7 @@ const (
 // About implements kind.Kind.
 func (*ComputeEnvironment) About() kind.About {
 	return kind.About{
-		Name: name, Family: "batch", Component: "compute", Settings: deploy.Environment{}, Many: true,
+		Name: name, Family: "batch", Component: "compute", Settings: deploy.Environment{}, Many: true, Replaceable: true,
 		Doc:   "A Batch compute environment: what runs the jobs of the queues that name it.",
 		Needs: []string{serviceRole, subnet, securityGroup, instanceProfile, launchTemplate},
 		// An update of the infrastructure waits for running jobs, up to 30 minutes by default. Batch user guide, "Perform infrastructure updates".
@@ -170,7 +170,8 @@ func (e *ComputeEnvironment) Ensure(ctx context.Context, c *kind.Call) (kind.Res
 	return result, e.update(ctx, c, found, differences)
 }
 
-// Remove implements kind.Kind. It removes the environment of every generation: what an update that broke off left behind, too.
+// Remove implements kind.Kind. It removes the environment of every generation, what an update that broke off left behind, too; or of the one that another
+// replaces.
 func (e *ComputeEnvironment) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	all, err := e.list(ctx)
 	if err != nil {
@@ -178,7 +179,12 @@ func (e *ComputeEnvironment) Remove(ctx context.Context, c *kind.Call) (kind.Res
 	}
 
 	ours := slices.DeleteFunc(all, func(d types.ComputeEnvironmentDetail) bool {
-		return !strings.HasPrefix(aws.ToString(d.ComputeEnvironmentName), c.Name(c.Ref.ID())+"-") || !c.Owns(d.Tags)
+		n := aws.ToString(d.ComputeEnvironmentName)
+		if c.Past != "" && n != environmentName(c) {
+			return true
+		}
+
+		return !strings.HasPrefix(n, c.Name(c.Ref.ID())+"-") || !c.Owns(d.Tags)
 	})
 
 	if len(ours) == 0 {

@@ -40,7 +40,8 @@ const name = "vpc"
 // About implements kind.Kind.
 func (*VPC) About() kind.About {
 	return kind.About{
-		Name: name, Family: "ec2", Component: "network", Settings: deploy.Network{},
+		ForLife: true,
+		Name:    name, Family: "ec2", Component: "network", Settings: deploy.Network{},
 		Doc:      "The private network that jobs run in.",
 		Ensuring: kind.Timing{Typical: 5 * time.Second, Deadline: 5 * time.Minute},
 		// Network interfaces of a compute environment linger for up to 45 minutes after it is gone, and hold the VPC.

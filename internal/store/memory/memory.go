@@ -22,7 +22,7 @@ type Fault struct {
 	After        func()
 }
 
-// Store implements store.Store. The zero value is not usable; New makes one. Now, Fault and Moved are to be set before the first call.
+// Store implements store.Store and its neighbours. The zero value is not usable; New makes one. Now, Fault and Moved are to be set before the first call.
 type Store struct {
 	// Now is the clock of claims.
 	Now func() time.Time
@@ -36,7 +36,24 @@ type Store struct {
 	claims  map[store.Claim]claimed
 	orphans map[string]deploy.Orphan
 	sweeps  map[string]deploy.Sweep
+
+	events    map[deploy.Key][]deploy.Event
+	entries   map[entryID]deploy.Entry
+	usage     map[string]deploy.Usage
+	grants    map[grantID]deploy.Grant
+	webhooks  map[webhookID]deploy.Webhook
+	callbacks map[callbackID]deploy.Callback
 }
+
+var (
+	_ store.Store     = (*Store)(nil)
+	_ store.Sweeps    = (*Store)(nil)
+	_ store.Tenants   = (*Store)(nil)
+	_ store.Trail     = (*Store)(nil)
+	_ store.Grants    = (*Store)(nil)
+	_ store.Webhooks  = (*Store)(nil)
+	_ store.Callbacks = (*Store)(nil)
+)
 
 type record struct {
 	header     deploy.Deployment
@@ -55,6 +72,8 @@ func New() *Store {
 	return &Store{
 		Now: time.Now, records: map[deploy.Key]*record{}, claims: map[store.Claim]claimed{},
 		orphans: map[string]deploy.Orphan{}, sweeps: map[string]deploy.Sweep{},
+		events: map[deploy.Key][]deploy.Event{}, entries: map[entryID]deploy.Entry{}, usage: map[string]deploy.Usage{}, grants: map[grantID]deploy.Grant{},
+		webhooks: map[webhookID]deploy.Webhook{}, callbacks: map[callbackID]deploy.Callback{},
 	}
 }
 
@@ -115,7 +134,7 @@ func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 	})
 }
 
-// Commit implements store.Store. It takes no more than the 100 items that DynamoDB takes, counted as store/dynamo writes them.
+// Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change) error {
 	_, err := do(ctx, s, "Commit", key, func() (struct{}, error) { return struct{}{}, s.commit(key, change) })
 	if err != nil {
@@ -138,7 +157,7 @@ func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change
 }
 
 func (s *Store) commit(key deploy.Key, change *store.Change) error {
-	if err := sound(key, change); err != nil {
+	if err := change.Sound(key); err != nil {
 		return err
 	}
 
@@ -147,8 +166,14 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]deploy.Resource{}}
 	}
 
-	if s.stale(r, change) {
+	if s.stale(key, r, change) {
 		return store.ErrStale
+	}
+
+	if u := change.Usage; u != nil {
+		if err := s.move(key.Tenant, *u); err != nil {
+			return err
+		}
 	}
 
 	s.records[key] = r
@@ -182,54 +207,19 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 		s.claims[slot(a.Claim)] = claimed{claim: a.Claim, answer: clone(a), until: s.Now().Add(24 * time.Hour)}
 	}
 
-	return nil
-}
-
-// sound refuses what store/dynamo refuses.
-func sound(key deploy.Key, change *store.Change) error {
-	// A current operation is two items there, for it is in the history as well.
-	count := len(change.Operations) + len(change.Resources) + len(change.Drop)
-
-	if d := change.Deployment; d != nil {
-		count++
-
-		if d.Key != key {
-			return fmt.Errorf("write deployment %s: the header is that of %s", key.Name, d.Name)
-		}
+	for i := range change.Events {
+		s.events[key] = append(s.events[key], *clone(&change.Events[i]))
 	}
 
-	if change.Answer != nil {
-		count++
-	}
-
-	for _, op := range change.Operations {
-		if change.Deployment == nil {
-			return fmt.Errorf("write operation %s: it must come with its deployment's header", op.ID)
-		}
-
-		if op.ID == change.Deployment.Operation {
-			count++
-		}
-	}
-
-	if count > 100 {
-		return fmt.Errorf("write %d items of deployment %s at once: a transaction takes 100", count, key.Name)
-	}
-
-	once := map[deploy.Ref]bool{}
-	for _, x := range slices.Concat(change.Resources, change.Drop) {
-		if once[x.Ref] {
-			return fmt.Errorf("write deployment %s: resource %s stands twice in one change", key.Name, x.Ref)
-		}
-
-		once[x.Ref] = true
+	for _, e := range change.Entries {
+		s.entries[entryID{e.Tenant, e.ID}] = e
 	}
 
 	return nil
 }
 
 // stale tells whether anything that the change rests on is not as it was read.
-func (s *Store) stale(r *record, change *store.Change) bool {
+func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 	if d := change.Deployment; d != nil && r.header.Version != d.Version {
 		return true
 	}
@@ -248,6 +238,18 @@ func (s *Store) stale(r *record, change *store.Change) bool {
 
 	for _, x := range change.Drop {
 		if found, ok := r.resources[x.Ref]; !ok || found.Version != x.Version {
+			return true
+		}
+	}
+
+	for _, e := range change.Events {
+		if slices.ContainsFunc(s.events[key], func(old deploy.Event) bool { return old.Sequence == e.Sequence }) {
+			return true
+		}
+	}
+
+	for _, e := range change.Entries {
+		if s.taken(e) {
 			return true
 		}
 	}
@@ -345,29 +347,34 @@ func (s *Store) Deployments(ctx context.Context, list store.List) (page []deploy
 // Unfinished implements store.Store.
 func (s *Store) Unfinished(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error) {
 	return do(ctx, s, "Unfinished", deploy.Key{}, func() ([]deploy.Key, error) {
-		var all []deploy.Deployment
-
-		for _, r := range s.records {
-			if r.header.Unfinished && r.header.CheckTime.Before(before) {
-				all = append(all, r.header)
-			}
-		}
-
-		slices.SortFunc(all, func(a, b deploy.Deployment) int {
-			if d := a.CheckTime.Compare(b.CheckTime); d != 0 {
-				return d
-			}
-
-			return strings.Compare(a.Tenant+"#"+a.Name, b.Tenant+"#"+b.Name)
-		})
-
-		var keys []deploy.Key
-		for _, d := range all[:min(limit, len(all))] {
-			keys = append(keys, d.Key)
-		}
-
-		return keys, nil
+		return s.due(limit, func(d deploy.Deployment) bool { return d.Unfinished && !d.Queued && d.CheckTime.Before(before) }), nil
 	})
+}
+
+// due lists the deployments of that sort by their CheckTime, at most limit.
+func (s *Store) due(limit int, sort func(deploy.Deployment) bool) []deploy.Key {
+	var all []deploy.Deployment
+
+	for _, r := range s.records {
+		if sort(r.header) {
+			all = append(all, r.header)
+		}
+	}
+
+	slices.SortFunc(all, func(a, b deploy.Deployment) int {
+		if d := a.CheckTime.Compare(b.CheckTime); d != 0 {
+			return d
+		}
+
+		return strings.Compare(a.Tenant+"#"+a.Name, b.Tenant+"#"+b.Name)
+	})
+
+	var keys []deploy.Key
+	for _, d := range all[:min(limit, len(all))] {
+		keys = append(keys, d.Key)
+	}
+
+	return keys
 }
 
 // Claim implements store.Store.

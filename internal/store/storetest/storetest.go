@@ -19,7 +19,8 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
-// Factory makes an empty store, or one that shares a table with others, whose claims go by the clock.
+// Factory makes an empty store, or one that shares a table with others, whose claims go by the clock. It is a Listener, and everything else that package
+// store asks of a store.
 type Factory func(t *testing.T, now func() time.Time) store.Store
 
 // Suite runs the behaviour suite. Every test uses tenants of its own and does not mind what else a shared table holds.
@@ -64,6 +65,24 @@ func Suite(t *testing.T, make Factory) {
 		"ClaimRace":         {"of many who claim a key exactly one gets it", claimRace},
 		"Orphans":           {"the sweeper's orphans come by name, page by page, as they were noted last, until they are forgotten", orphans},
 		"Sweeps":            {"of each family the newest sweep is kept", sweepNotes},
+		"Events":            {"a change tells its events in the same write, and no sequence is used twice", events},
+		"EntriesAtomic":     {"a change's audit entries stand with it or not at all, and none is written over", entriesAtomic},
+		"UsageMoves":        {"what a tenant uses moves up and down with a change, once, and is no other tenant's", usageMoves},
+		"UsageLimit":        {"a change that would lift a counter above its limit writes nothing and tells what is in use", usageLimit},
+		"UsageStale":        {"who lost a race is told so first, whatever the limits say", usageStale},
+		"UsageRace":         {"of many who want the last places as many get one as there are", usageRace},
+		"UsageAll":          {"many who move one tenant's counters at once all succeed and all count", usageAll},
+		"Queued":            {"a tenant's queued operations come in the order in which they were queued, and are not unfinished ones", queued},
+		"QueuedTenants":     {"the tenants of whom something is queued come by name, each once", queuedTenants},
+		"Expiring":          {"what is finished and has a time set comes when it is due, the oldest first, never what is at work or queued", expiring},
+		"Trail":             {"audit entries come newest first, page by page, of a whole tenant or of one deployment", trail},
+		"TrailTenants":      {"a trail is its tenant's alone, whatever the names look like", trailTenants},
+		"TrailTaken":        {"an entry that stands is never written over: of many with one id exactly one succeeds", trailTaken},
+		"Grants":            {"grants come by kind and value, are replaced and withdrawn, each with its entry in the trail or not at all", grants},
+		"Webhooks":          {"webhooks come by id, each coming and going with its entry in the trail or not at all", webhooks},
+		"Misfit":            {"what belongs to one tenant does not come with the entry of another", misfit},
+		"Callbacks":         {"callbacks stand with their deployment, as they were noted last, until they are forgotten", callbacks},
+		"Overdue":           {"callbacks of all deployments come whole when their deadline is over, the oldest first", overdue},
 		"Canceled":          {"a call whose context is over writes nothing", canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -628,6 +647,23 @@ func unsound(_ *testing.T, f *fixture) {
 		"an item written and dropped":    {Resources: read.Resources, Drop: read.Resources},
 		"a header of another deployment": {Deployment: f.admission("second", 1, 0).Deployment},
 		"an operation without header":    {Operations: []deploy.Operation{read.Operation}},
+		"usage without header":           {Resources: read.Resources, Usage: &store.Usage{Usage: deploy.Usage{Operations: 1}}},
+		"an event of another deployment": {Deployment: &read.Deployment, Events: []deploy.Event{f.event("second", 1)}},
+		"an event without sequence":      {Deployment: &read.Deployment, Events: []deploy.Event{f.event("first", 0)}},
+		"an event twice":                 {Deployment: &read.Deployment, Events: []deploy.Event{f.event("first", 1), f.event("first", 1)}},
+		"an entry of another tenant":     {Deployment: &read.Deployment, Entries: []deploy.Entry{{ID: "1", Tenant: "stranger"}}},
+		"an entry without id":            {Deployment: &read.Deployment, Entries: []deploy.Entry{f.entry("", "first")}},
+		"an entry twice":                 {Deployment: &read.Deployment, Entries: []deploy.Entry{f.entry("1", "first"), f.entry("1", "first")}},
+		"100 items and one that is told": {
+			Deployment: &read.Deployment, Operations: []deploy.Operation{read.Operation}, Resources: many[:97], Events: []deploy.Event{f.event("first", 1)},
+		},
+		"100 items and one entry": {
+			Deployment: &read.Deployment, Operations: []deploy.Operation{read.Operation}, Resources: many[:97], Entries: []deploy.Entry{f.entry("1", "first")},
+		},
+		"100 items and the counters": {
+			Deployment: &read.Deployment, Operations: []deploy.Operation{read.Operation}, Resources: many[:97],
+			Usage: &store.Usage{Usage: deploy.Usage{Operations: 1}},
+		},
 	} {
 		err := f.Commit(f.Context(), f.key("first"), change)
 		if err == nil || errors.Is(err, store.ErrStale) {
@@ -640,12 +676,23 @@ func unsound(_ *testing.T, f *fixture) {
 
 func largest(_ *testing.T, f *fixture) {
 	change := f.admission("first", 1, 0) // three items: header, operation, and its copy where records are read
-	for i := range 97 {
+	for i := range 94 {
 		change.Resources = append(change.Resources, resource(deploy.NewRef("job-queue", fmt.Sprint(i))))
 	}
 
+	change.Events, change.Entries = []deploy.Event{f.event("first", 1)}, []deploy.Entry{f.entry("1", "first")}
+	change.Usage = &store.Usage{Usage: deploy.Usage{Operations: 1}}
 	f.commit("first", change)
-	f.same("resources", len(f.load("first").Resources), 97)
+	f.same("resources", len(f.load("first").Resources), 94)
+
+	// A difference of nothing is no item.
+	change = &store.Change{
+		Deployment: change.Deployment, Operations: change.Operations, Resources: change.Resources, Events: []deploy.Event{f.event("first", 2)},
+		Entries: []deploy.Entry{f.entry("2", "first")}, Usage: &store.Usage{Limit: deploy.Usage{Operations: 1}},
+	}
+	change.Resources = append(change.Resources, resource("vpc"))
+	f.commit("first", change)
+	f.same("resources", len(f.load("first").Resources), 95)
 }
 
 func history(_ *testing.T, f *fixture) {
@@ -862,6 +909,26 @@ func listFollows(_ *testing.T, f *fixture) {
 	f.eventually("once only", func() []string { return f.names(store.List{Tenant: f.tenant, Size: 2, Deleted: true}) }, []string{"alfa", "bravo"})
 }
 
+// mineOf are the names of this test's tenant among at most limit keys.
+func (f *fixture) mineOf(keys []deploy.Key, limit int, err error) []string {
+	f.Helper()
+	f.want(err, nil)
+
+	if len(keys) > limit {
+		f.Fatalf("%d keys where at most %d were asked for", len(keys), limit)
+	}
+
+	var names []string
+
+	for _, k := range keys {
+		if k.Tenant == f.tenant {
+			names = append(names, k.Name)
+		}
+	}
+
+	return names
+}
+
 func unfinished(_ *testing.T, f *fixture) {
 	// Long ago, so that nothing else on a shared table stands before these.
 	base := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(serial() % int64(1000*time.Hour))).Truncate(time.Second)
@@ -875,21 +942,8 @@ func unfinished(_ *testing.T, f *fixture) {
 
 	due := func(before time.Time, limit int) []string {
 		keys, err := f.Unfinished(f.Context(), before, limit)
-		f.want(err, nil)
 
-		if len(keys) > limit {
-			f.Fatalf("%d keys where at most %d were asked for", len(keys), limit)
-		}
-
-		var names []string
-
-		for _, k := range keys {
-			if k.Tenant == f.tenant {
-				names = append(names, k.Name)
-			}
-		}
-
-		return names
+		return f.mineOf(keys, limit, err)
 	}
 
 	f.eventually("due", func() []string { return due(base.Add(10*time.Second), 100) }, []string{"nr1", "nr2", "nr0"})
@@ -908,9 +962,9 @@ func unfinished(_ *testing.T, f *fixture) {
 	f.eventually("moved", func() []string { return due(base.Add(time.Minute), 100) }, []string{"nr0", "nr1", "nr3"})
 
 	// Nothing of this is left in the way of other runs.
-	for _, name := range []string{"nr0", "nr1", "nr3"} {
+	for _, name := range []string{"nr0", "nr1", "nr3", "nr4"} {
 		record := f.load(name)
-		record.Deployment.Unfinished = false
+		record.Deployment.Unfinished, record.Deployment.CheckTime = false, time.Time{}
 		f.commit(name, &store.Change{Deployment: &record.Deployment})
 	}
 }

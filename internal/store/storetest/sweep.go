@@ -10,18 +10,6 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
-// sweeps is the store as the sweeper sees it.
-func (f *fixture) sweeps() store.Sweeps {
-	f.Helper()
-
-	s, ok := f.Store.(store.Sweeps)
-	if !ok {
-		f.Fatal("the store keeps no notes of the sweeper")
-	}
-
-	return s
-}
-
 // mine lists the orphans of this test, page by page; a shared table may hold others.
 func (f *fixture) mine(size int) []deploy.Orphan {
 	f.Helper()
@@ -32,7 +20,7 @@ func (f *fixture) mine(size int) []deploy.Orphan {
 	)
 
 	for {
-		page, more, err := f.sweeps().Orphans(f.Context(), size, after)
+		page, more, err := as[store.Sweeps](f).Orphans(f.Context(), size, after)
 		if err != nil {
 			f.Fatalf("Orphans: %v", err)
 		}
@@ -58,7 +46,7 @@ func (f *fixture) mine(size int) []deploy.Orphan {
 func (f *fixture) note(o deploy.Orphan) {
 	f.Helper()
 
-	if err := f.sweeps().NoteOrphan(f.Context(), o); err != nil {
+	if err := as[store.Sweeps](f).NoteOrphan(f.Context(), o); err != nil {
 		f.Fatalf("NoteOrphan: %v", err)
 	}
 }
@@ -86,7 +74,7 @@ func orphans(_ *testing.T, f *fixture) {
 	f.same("noted again", f.mine(2), want)
 
 	for range 2 {
-		if err := f.sweeps().ForgetOrphan(f.Context(), want[1].Name()); err != nil {
+		if err := as[store.Sweeps](f).ForgetOrphan(f.Context(), want[1].Name()); err != nil {
 			f.Fatalf("ForgetOrphan, there or not: %v", err)
 		}
 	}
@@ -99,12 +87,12 @@ func sweepNotes(_ *testing.T, f *fixture) {
 	two := deploy.Sweep{Family: f.tenant + "-b", Time: f.now}
 
 	for _, s := range []deploy.Sweep{two, {Family: one.Family, Time: f.now.Add(-time.Hour), Seen: 3}, one} {
-		if err := f.sweeps().NoteSweep(f.Context(), s); err != nil {
+		if err := as[store.Sweeps](f).NoteSweep(f.Context(), s); err != nil {
 			f.Fatalf("NoteSweep: %v", err)
 		}
 	}
 
-	all, err := f.sweeps().Sweeps(f.Context())
+	all, err := as[store.Sweeps](f).Sweeps(f.Context())
 	if err != nil {
 		f.Fatalf("Sweeps: %v", err)
 	}

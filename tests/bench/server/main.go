@@ -124,7 +124,7 @@ func api(ctx context.Context, alone bool) (http.Handler, error) {
 	table, log := memory.New(), slog.New(slog.DiscardHandler)
 	place := workflow.Place{Installation: "bench", Partition: "aws", Account: "123456789012", Region: "us-east-1"}
 	control := &workflow.Control{
-		Store: table, Graphs: graphs, Starter: started{}, Place: place, Clock: workflow.WallClock{}, Log: log, NewID: func() string { return "1" },
+		Store: table, Graphs: graphs, Starter: started{}, Place: place, Clock: workflow.WallClock{}, Grants: table, Log: log, NewID: func() string { return "1" },
 		Quota: func(_ context.Context, _, _ string, otherwise int) int { return otherwise },
 	}
 	who := deploy.Principal{Tenant: "acme", Actor: "ada", Roles: []deploy.Role{deploy.Deployer}}
