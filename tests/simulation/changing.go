@@ -61,7 +61,7 @@ func Changing() map[string]Life {
 		},
 	}
 
-	for _, seconds := range []int{0, 3, 8, 20, 40} {
+	for _, seconds := range []int{0, 2, 5} {
 		moment := time.Duration(seconds) * time.Second
 
 		lives[fmt.Sprintf("update-cancel-%d", seconds)] = func(ctx context.Context, c *caller) error {
