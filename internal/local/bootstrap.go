@@ -109,6 +109,11 @@ func createTable(ctx context.Context, c *dynamodb.Client, t samtemplate.Table) e
 			},
 		})
 	}
+	if stream := t.StreamSpecification; stream != nil {
+		in.StreamSpecification = &dynamotypes.StreamSpecification{
+			StreamEnabled: aws.Bool(true), StreamViewType: dynamotypes.StreamViewType(stream.StreamViewType),
+		}
+	}
 	if _, err := c.CreateTable(ctx, in); err != nil {
 		return fmt.Errorf("create table %s: %w", t.Name, err)
 	}

@@ -219,19 +219,28 @@ func storeMutations() []mutation {
 			`aws.String("#version >= :read OR #version < :read"), map[string]string{"#version": "version"}, item{":read": number(read)}}`, dynamo,
 		},
 		{
-			"dynamo-drop-unconditional", "a resource that somebody has just written would vanish from the record", "internal/store/dynamo/dynamo.go",
-			`		out = append(out, types.TransactWriteItem{Delete: &types.Delete{
-			TableName: &s.table, Key: item{"pk": text(pk), "sk": text(sortResource + string(r.Ref))},
-			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		}})`, `		_ = c
-		out = append(out, types.TransactWriteItem{Delete: &types.Delete{
-			TableName: &s.table, Key: item{"pk": text(pk), "sk": text(sortResource + string(r.Ref))},
-		}})`, dynamo,
+			"dynamo-drop-unconditional", "a resource that somebody has just written would vanish from the record", "internal/store/dynamo/transaction.go",
+			"		ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,\n	}})", "	}})", dynamo,
+		},
+		{"memory-limit-ignored", "a tenant would have more than it may", "internal/store/memory/tenants.go", "by > 0 && limit > 0 && have+by > limit }", "false }", memory},
+		{"dynamo-limit-ignored", "a tenant would have more than it may", "internal/store/dynamo/tenants.go", "counter.by < 0 || counter.limit <= 0 {", "true {", dynamo},
+		{
+			"dynamo-limit-above-nothing", "the first deployment of a tenant could be of any size", "internal/store/dynamo/tenants.go", "		if room >= 0 {", "		if true {", dynamo,
+		},
+		{
+			"dynamo-limit-hides-race", "who lost a race would be told of a limit that may not matter", "internal/store/dynamo/transaction.go",
+			"(i < last || t.items[i].Update == nil) {", "len(failed) == 1 {", dynamo,
+		},
+		{
+			"dynamo-conflict-is-final", "of a tenant's requests at once most would fail", "internal/store/dynamo/transaction.go", "		if !met || time.Now().After(until) {", "		if true {", dynamo,
+		},
+		{
+			"dynamo-audit-written-over", "an audit trail would say what the last writer wants", "internal/store/dynamo/trail.go", "	old, err := s.put(ctx, it, unchanged(0))", "	old, err := s.put(ctx, it, condition{})", dynamo,
 		},
 		{"dynamo-fingerprint-ignored", "another request would get the answer of the first", "internal/store/dynamo/claim.go", "	case found.Fingerprint != c.Fingerprint:", "	case false:", dynamo},
 		{
-			"dynamo-own-commit-is-stale", "a commit whose answer was lost would be taken for somebody else's", "internal/store/dynamo/dynamo.go",
-			`		if str(reason.Item["w"]) == mark {`, "		if false {", dynamo,
+			"dynamo-own-commit-is-stale", "a commit whose answer was lost would be taken for somebody else's", "internal/store/dynamo/transaction.go",
+			`			if str(reason.Item["w"]) == t.mark {`, "			if false {", dynamo,
 		},
 		{
 			"dynamo-own-save-is-stale", "a save whose answer was lost would be taken for somebody else's", "internal/store/dynamo/dynamo.go",

@@ -168,7 +168,7 @@ type Spare struct {
 }
 
 // Spares takes away each action of each statement in turn, and lists those that nothing asked for missed. A statement of which every action is spare is
-// listed as a whole.
+// listed as a whole. What denies gives nothing that could be spare.
 func (g *Grants) Spares(asks []Ask) ([]Spare, error) {
 	// A function asks for the same things again and again: once is enough.
 	by := map[string]map[string]Request{}
@@ -193,6 +193,10 @@ func (g *Grants) Spares(asks []Ask) ([]Spare, error) {
 	for _, function := range slices.Sorted(maps.Keys(g.Functions)) {
 		for d, document := range g.Functions[function] {
 			for s, statement := range document.Statements {
+				if statement.Effect == Deny {
+					continue
+				}
+
 				var idle []Spare
 
 				for a, action := range statement.Actions {

@@ -21,6 +21,8 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 		tagged  = "aws:ResourceTag/" + deploy.TagInstallation
 		own     = "aws:ResourceAccount"
 		bound   = "iam:PermissionsBoundary"
+		records = "arn:aws:dynamodb:us-east-1:123456789012:table/" + table
+		leading = "dynamodb:LeadingKeys"
 	)
 
 	type request = policy.Request
@@ -108,6 +110,36 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 				Action: "iam:CreateServiceLinkedRole", Resource: "arn:aws:iam::123456789012:role/aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch",
 				Context: policy.Context{"iam:AWSServiceName": {"organizations.amazonaws.com"}},
 			},
+		},
+		"audit trail, api": {
+			"records come and go, but what was done stays told", "api",
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"audit trail changed, api": {
+			"only counters are added to", "api",
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#USAGE"}}},
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"audit trail, workflow": {
+			"records come and go, but what was done stays told", "workflow",
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"audit trail changed, workflow": {
+			"only counters are added to", "workflow",
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#USAGE"}}},
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"audit trail, watchdog": {
+			"records come and go, but what was done stays told", "watchdog",
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:DeleteItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"audit trail changed, watchdog": {
+			"only counters are added to", "watchdog",
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#USAGE"}}},
+			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
 		},
 		"untagged VPC": {
 			"what is new carries our tag", "ec2",

@@ -172,7 +172,13 @@ func (j *journal) store(ctx context.Context, method string, key deploy.Key) {
 	caller := j.caller()
 	db := dynamo.New(&takesDown{add: func(operation string, in any) { j.add(caller, "dynamodb", operation, in, nil) }}, table)
 
-	change := &store.Change{Deployment: &deploy.Deployment{Key: key}, Operations: []deploy.Operation{{ID: "a"}}, Resources: []deploy.Resource{{Ref: "vpc"}}}
+	entry := deploy.Entry{ID: "1", Tenant: key.Tenant, Deployment: key.Name}
+	grant, hook := deploy.Grant{Tenant: key.Tenant, Kind: deploy.GrantBucket, Value: "b"}, deploy.Webhook{ID: "a", Tenant: key.Tenant}
+	change := &store.Change{
+		Deployment: &deploy.Deployment{Key: key}, Operations: []deploy.Operation{{ID: "a"}}, Resources: []deploy.Resource{{Ref: "vpc"}},
+		Events: []deploy.Event{{Key: key, Sequence: 1}}, Entries: []deploy.Entry{entry},
+		Usage: &store.Usage{Usage: deploy.Usage{Operations: 1}, Limit: deploy.Usage{Operations: 2}},
+	}
 	if strings.HasPrefix(j.last, string(workflow.VerbClose)) {
 		change.Drop = []deploy.Resource{{Ref: "job-role", Version: 1}}
 	}
@@ -208,6 +214,38 @@ func (j *journal) store(ctx context.Context, method string, key deploy.Key) {
 		_, err = db.Sweeps(ctx)
 	case "NoteSweep":
 		err = db.NoteSweep(ctx, deploy.Sweep{Family: "ec2"})
+	case "Usage":
+		_, err = db.Usage(ctx, key.Tenant)
+	case "Queued":
+		_, err = db.Queued(ctx, key.Tenant, 1)
+	case "QueuedTenants":
+		_, err = db.QueuedTenants(ctx, "", 1)
+	case "Expiring":
+		_, err = db.Expiring(ctx, time.Now(), 1)
+	case "Append":
+		err = db.Append(ctx, entry)
+	case "Entries":
+		_, _, _, err = db.Entries(ctx, key.Tenant, key.Name, 1, "")
+	case "Grants":
+		_, err = db.Grants(ctx, key.Tenant)
+	case "Allow":
+		err = db.Allow(ctx, grant, entry)
+	case "Withdraw":
+		err = db.Withdraw(ctx, grant, entry)
+	case "Webhooks":
+		_, err = db.Webhooks(ctx, key.Tenant)
+	case "Subscribe":
+		err = db.Subscribe(ctx, hook, entry)
+	case "Unsubscribe":
+		err = db.Unsubscribe(ctx, key.Tenant, hook.ID, entry)
+	case "NoteCallback":
+		err = db.NoteCallback(ctx, deploy.Callback{Key: key, RequestID: "a"})
+	case "ForgetCallback":
+		err = db.ForgetCallback(ctx, key, "a")
+	case "Callbacks":
+		_, err = db.Callbacks(ctx, key)
+	case "Overdue":
+		_, err = db.Overdue(ctx, time.Now(), 1)
 	default:
 		err = fmt.Errorf("the store's method %s is not known here", method)
 	}

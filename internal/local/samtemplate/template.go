@@ -78,6 +78,9 @@ type Table struct {
 		AttributeName string `json:"AttributeName"`
 		Enabled       bool   `json:"Enabled"`
 	} `json:"TimeToLiveSpecification"`
+	StreamSpecification *struct {
+		StreamViewType string `json:"StreamViewType"`
+	} `json:"StreamSpecification"`
 }
 
 // AttributeDefinition types an attribute of a key.
@@ -280,7 +283,7 @@ func (s *scope) read(st *Stack, id string) error {
 		return s.readStateMachine(st, id)
 	case "AWS::DynamoDB::Table":
 		tb := Table{LogicalID: id, Name: s.physicalName(id, "TableName")}
-		if err := s.decode(id, &tb, "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "TimeToLiveSpecification"); err != nil {
+		if err := s.decode(id, &tb, "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "TimeToLiveSpecification", "StreamSpecification"); err != nil {
 			return err
 		}
 		st.Tables = append(st.Tables, tb)

@@ -273,7 +273,7 @@ func TestProduct(t *testing.T) {
 	if schedule != 1 || events != 1 {
 		t.Errorf("%d schedules each minute and %d event rules, want one of each", schedule, events)
 	}
-	if len(st.Tables) != 1 || st.Tables[0].TimeToLiveSpecification == nil || len(st.Tables[0].GlobalSecondaryIndexes) == 0 {
+	if len(st.Tables) != 1 || st.Tables[0].TimeToLiveSpecification == nil || st.Tables[0].StreamSpecification == nil || len(st.Tables[0].GlobalSecondaryIndexes) == 0 {
 		t.Errorf("table: %+v", st.Tables)
 	}
 	if len(st.Policies) != 1 || !strings.Contains(string(st.Policies[0].Document), `"Version":"2012-10-17"`) {

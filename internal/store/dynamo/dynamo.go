@@ -9,9 +9,28 @@
 //
 // so that one consistent Query up to C reads a whole record and none of its history. The noun itself is the JSON text in `body`; what DynamoDB has to
 // look at stands beside it: `version` (the condition of every write), `w` (the write's own mark) and the keys of two sparse indexes. `tenant-index` holds
-// the headers of a tenant by name, the living apart from the deleted; `unfinished-index` those that the watchdog looks after, by the time of its next look.
-// `I#<tenant>#<key>` holds the claim of an idempotency key and goes by the table's TTL (`expires`). `SWEEP` holds what the sweeper noted: `F#<family>` its
-// newest sweep of a family, `O#<name>` an orphan.
+// the headers of a tenant by name, the living apart from the deleted. `unfinished-index` holds what waits for a time, one partition for each sort of waiting:
+//
+//	UNFINISHED    headers that the watchdog looks after, by the time of its next look
+//	QUEUED        headers of queued operations, by tenant and the time since when they wait
+//	EXPIRING      headers of finished operations that have a time set
+//	CALLBACK      callbacks, by their deadline
+//
+// Beside the deployments stand
+//
+//	E#<tenant>#<name>     the events of a deployment by sequence. The table's stream carries them away (EventOf reads them there); 30 days later they go.
+//	K#<tenant>#<name>     the callbacks that wait on a deployment, by CloudFormation's request id
+//	T#<tenant>#AUDIT      a tenant's audit trail by id; in the tenant index once more for each deployment. No write of this package replaces or removes one.
+//	T#<tenant>#USAGE      the tenant's counters: numbers without a body, so that DynamoDB itself can add to them
+//	T#<tenant>#GRANTS     what admins allow the tenant, by kind and value
+//	T#<tenant>#WEBHOOKS   where its events are sent, by id
+//	I#<tenant>#<key>      the claim of an idempotency key
+//	SWEEP                 what the sweeper noted: `F#<family>` its newest sweep of a family, `O#<name>` an orphan
+//
+// What goes by itself goes by the table's TTL (`expires`).
+//
+// The counters are the one item that all of a tenant's deployments write. They move under no version, so nobody loses to another's move; but DynamoDB refuses
+// a transaction that meets another one at the same item, and that is repeated here for a while.
 //
 // Every write carries a mark of its own. If its answer is lost and the SDK repeats it, the repetition fails on its own success; the mark of the item that
 // stands there tells so. Once the SDK has given up as well, nobody knows: the caller gets AWS's error, and repeating the call gives ErrStale if it had
@@ -23,7 +42,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,7 +60,7 @@ type api interface {
 	TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, opts ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
 }
 
-// Store implements store.Store.
+// Store implements store.Store and its neighbours.
 type Store struct {
 	// Now is the clock of claims. It is to be set before the first call.
 	Now func() time.Time
@@ -54,12 +72,18 @@ type Store struct {
 // New takes the client and the name of the table that template.yaml describes.
 func New(client api, table string) *Store { return &Store{Now: time.Now, db: client, table: table} }
 
-const (
-	// batch is DynamoDB's limit of one transaction (API reference, TransactWriteItems).
-	batch = 100
-	// loads is how often Load reads before it believes that a record does not fit together.
-	loads = 5
+var (
+	_ store.Store     = (*Store)(nil)
+	_ store.Sweeps    = (*Store)(nil)
+	_ store.Tenants   = (*Store)(nil)
+	_ store.Trail     = (*Store)(nil)
+	_ store.Grants    = (*Store)(nil)
+	_ store.Webhooks  = (*Store)(nil)
+	_ store.Callbacks = (*Store)(nil)
 )
+
+// loads is how often Load reads before it believes that a record does not fit together.
+const loads = 5
 
 // Load implements store.Store with one consistent Query. A Query is no transaction: it may see one item before and another after a Commit. That shows where
 // the operation is not the one that the header names, and is read again; anything else fails at the write, by its version.
@@ -118,17 +142,33 @@ func (s *Store) read(ctx context.Context, key deploy.Key) (*store.Record, error)
 // Commit implements store.Store with one transaction. An operation must come with its deployment's header, whose condition guards the copy of the
 // current one.
 func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change) error {
-	mark := rand.Text()
-
-	writes, err := s.writes(key, change, mark)
-	if err != nil {
-		return fmt.Errorf("write deployment %s: %w", key.Name, err)
+	if err := change.Sound(key); err != nil {
+		return err
 	}
 
-	// For ten minutes, the token makes a repetition of the same transaction answer as the first one did.
-	_, err = s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: writes, ClientRequestToken: &mark})
-	if err := canceled(err, mark); err != nil {
-		return err
+	t := s.begin()
+	s.records(t, key, change)
+
+	for _, e := range change.Events {
+		t.event(e)
+	}
+
+	for _, e := range change.Entries {
+		t.entry(e)
+	}
+
+	// The counters come last, for they are judged last.
+	if u := change.Usage; u != nil && u.Usage != (deploy.Usage{}) {
+		t.move(key.Tenant, *u)
+	}
+
+	failed, err := s.send(ctx, t)
+	if err != nil {
+		return wrap("write deployment "+key.Name, err)
+	}
+
+	if failed != nil {
+		return t.refusal(failed, change.Usage)
 	}
 
 	if change.Deployment != nil {
@@ -146,63 +186,31 @@ func (s *Store) Commit(ctx context.Context, key deploy.Key, change *store.Change
 	return nil
 }
 
-// writes turns a change into the items of one transaction, each under the condition of the version that was read.
-func (s *Store) writes(key deploy.Key, change *store.Change, mark string) ([]types.TransactWriteItem, error) {
-	var (
-		out  []types.TransactWriteItem
-		errs []error
-		pk   = partition(key)
-		once = map[deploy.Ref]bool{}
-	)
-
-	put := func(it item, c condition, err error) {
-		write := &types.Put{
-			TableName: &s.table, Item: it, ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		}
-		if c.expression != nil {
-			write.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
-		}
-
-		errs, out = append(errs, err), append(out, types.TransactWriteItem{Put: write})
-	}
+// records adds the items of a record, each under the condition of the version that was read, and the answer to its request.
+func (s *Store) records(t *transaction, key deploy.Key, change *store.Change) {
+	pk := partition(key)
 
 	if d := change.Deployment; d != nil {
-		if d.Key != key {
-			return nil, fmt.Errorf("the header is that of %s", d.Name)
-		}
-
-		it, err := header(pk, mark, *d)
-		put(it, unchanged(d.Version), err)
+		it, err := header(pk, t.mark, *d)
+		t.put(it, unchanged(d.Version), err)
 	}
 
 	for _, op := range change.Operations {
-		if change.Deployment == nil {
-			return nil, fmt.Errorf("operation %s must come with its deployment's header", op.ID)
-		}
-
 		read := op.Version
 		op.Version++
 
-		it, err := encode(pk, sortOperation+op.ID, mark, op.Version, op)
-		put(it, unchanged(read), err)
+		it, err := encode(pk, sortOperation+op.ID, t.mark, op.Version, op)
+		t.put(it, unchanged(read), err)
 
 		if op.ID == change.Deployment.Operation {
-			it, err := encode(pk, sortCurrent, mark, op.Version, op)
-			put(it, condition{}, err)
+			it, err := encode(pk, sortCurrent, t.mark, op.Version, op)
+			t.put(it, condition{}, err)
 		}
-	}
-
-	for _, r := range slices.Concat(change.Resources, change.Drop) {
-		if once[r.Ref] {
-			return nil, fmt.Errorf("resource %s stands twice in one change", r.Ref)
-		}
-
-		once[r.Ref] = true
 	}
 
 	for _, r := range change.Resources {
-		it, err := resource(pk, mark, r)
-		put(it, unchanged(r.Version), err)
+		it, err := resource(pk, t.mark, r)
+		t.put(it, unchanged(r.Version), err)
 	}
 
 	for _, r := range change.Drop {
@@ -211,51 +219,13 @@ func (s *Store) writes(key deploy.Key, change *store.Change, mark string) ([]typ
 			c = never() // what was never written cannot have been read
 		}
 
-		out = append(out, types.TransactWriteItem{Delete: &types.Delete{
-			TableName: &s.table, Key: item{"pk": text(pk), "sk": text(sortResource + string(r.Ref))},
-			ConditionExpression: c.expression, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		}})
+		t.drop(pk, sortResource+string(r.Ref), c)
 	}
 
 	if a := change.Answer; a != nil {
-		it, err := s.claim(a.Claim, a, mark)
-		put(it, s.free().or(open(a.Claim)), err)
+		it, err := s.claim(a.Claim, a, t.mark)
+		t.put(it, s.free().or(open(a.Claim)), err)
 	}
-
-	if len(out) > batch {
-		return nil, fmt.Errorf("%d items at once, where a transaction takes %d", len(out), batch)
-	}
-
-	return out, errors.Join(errs...)
-}
-
-// canceled tells a transaction that lost a race from one that had happened already and from a fault. A transaction is all or nothing, so one item with
-// our mark is proof, whatever became of the others since.
-func canceled(err error, mark string) error {
-	c, ok := errors.AsType[*types.TransactionCanceledException](err)
-	if !ok {
-		return wrap("write the record", err)
-	}
-
-	stale := false
-
-	for _, reason := range c.CancellationReasons {
-		if aws.ToString(reason.Code) != "ConditionalCheckFailed" {
-			continue
-		}
-
-		if str(reason.Item["w"]) == mark {
-			return nil
-		}
-
-		stale = true
-	}
-
-	if stale {
-		return store.ErrStale
-	}
-
-	return wrap("write the record", err)
 }
 
 // Save implements store.Store with one conditional write.

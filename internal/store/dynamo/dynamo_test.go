@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/storetest"
@@ -23,11 +26,58 @@ import (
 // TestSuite runs against our own fake of DynamoDB, which cuts every Query into pages of three items.
 func TestSuite(t *testing.T) {
 	storetest.Suite(t, func(_ *testing.T, now func() time.Time) store.Store {
-		s := dynamo.New(newFake(), "table")
+		f := newFake()
+		s := listening{dynamo.New(f, "table"), f, "table"}
 		s.Now = now
 
 		return s
 	})
+}
+
+// listening shows the events that stand in the table. The product reads them off its stream.
+type listening struct {
+	*dynamo.Store
+
+	db interface {
+		Query(ctx context.Context, in *dynamodb.QueryInput, opts ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	}
+	table string
+}
+
+func (l listening) Events(ctx context.Context, key deploy.Key) ([]deploy.Event, error) {
+	in := &dynamodb.QueryInput{
+		TableName: &l.table, ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("pk = :pk"),
+		ExpressionAttributeValues: item{":pk": &types.AttributeValueMemberS{Value: "E#" + url.PathEscape(key.Tenant) + "#" + key.Name}},
+	}
+
+	var list []deploy.Event
+
+	for {
+		out, err := l.db.Query(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+
+		for _, it := range out.Items {
+			e, ok, err := dynamo.EventOf(value(it["pk"]), value(it["body"]))
+			if err != nil || !ok {
+				return nil, fmt.Errorf("item %v is no event: %w", it, err)
+			}
+
+			// DynamoDB forgets it after 30 days.
+			if want := strconv.FormatInt(e.Time.Add(30*24*time.Hour).Unix(), 10); value(it["expires"]) != want {
+				return nil, fmt.Errorf("event %d goes at %s, want %s", e.Sequence, value(it["expires"]), want)
+			}
+
+			list = append(list, e)
+		}
+
+		if out.LastEvaluatedKey == nil {
+			return list, nil
+		}
+
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
 }
 
 // TestSuiteServer runs against a server that speaks DynamoDB's API, such as DynamoDB Local or moto.
@@ -36,7 +86,7 @@ func TestSuiteServer(t *testing.T) {
 	table := createTable(t, client)
 
 	storetest.Suite(t, func(_ *testing.T, now func() time.Time) store.Store {
-		s := dynamo.New(client, table)
+		s := listening{dynamo.New(client, table), client, table}
 		s.Now = now
 
 		return s
@@ -76,7 +126,7 @@ func (s *serial) Do(r *http.Request) (*http.Response, error) {
 	return http.DefaultClient.Do(r)
 }
 
-// createTable makes the table as template.yaml describes it.
+// createTable makes the table as template.yaml describes it, save the stream: the suite does not read it, and moto copies it whole with each transaction.
 func createTable(t *testing.T, client *dynamodb.Client) string {
 	t.Helper()
 

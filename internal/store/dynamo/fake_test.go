@@ -19,7 +19,7 @@ import (
 type item = map[string]types.AttributeValue
 
 // fake keeps one table in memory and answers with DynamoDB's own errors. It understands the expressions that the store writes: comparisons, BETWEEN,
-// attribute_not_exists, AND, OR and parentheses.
+// attribute_exists, attribute_not_exists, AND, OR and parentheses; and updates that ADD numbers.
 type fake struct {
 	mu    sync.Mutex
 	items map[string]item
@@ -189,8 +189,12 @@ func (f *fake) transact(in *dynamodb.TransactWriteItemsInput) error {
 		case w.Delete != nil:
 			at = address(w.Delete.Key)
 			old, err = f.check(at, w.Delete.ConditionExpression, w.Delete.ExpressionAttributeNames, w.Delete.ExpressionAttributeValues)
+		case w.Update != nil:
+			at = address(w.Update.Key)
+			all = w.Update.ReturnValuesOnConditionCheckFailure == types.ReturnValuesOnConditionCheckFailureAllOld
+			old, err = f.checkUpdate(at, w.Update)
 		default:
-			err = invalid("the fake only knows Put and Delete")
+			err = invalid("the fake only knows Put, Delete and Update")
 		}
 
 		if err != nil {
@@ -227,10 +231,57 @@ func (f *fake) transact(in *dynamodb.TransactWriteItemsInput) error {
 			continue
 		}
 
+		if w.Update != nil {
+			f.add(w.Update)
+
+			continue
+		}
+
 		delete(f.items, address(w.Delete.Key))
 	}
 
 	return nil
+}
+
+// checkUpdate splits the values: every placeholder must be used, in either expression.
+func (f *fake) checkUpdate(at string, u *types.Update) (*item, error) {
+	values := maps.Clone(u.ExpressionAttributeValues)
+
+	adds, ok := strings.CutPrefix(aws.ToString(u.UpdateExpression), "ADD ")
+	if !ok {
+		return nil, invalid("the fake only knows updates that ADD: %q", aws.ToString(u.UpdateExpression))
+	}
+
+	for part := range strings.SplitSeq(adds, ", ") {
+		name, placeholder, _ := strings.Cut(part, " ")
+		if _, number := values[placeholder].(*types.AttributeValueMemberN); !number || name == "" {
+			return nil, invalid("Invalid UpdateExpression: %q", part)
+		}
+
+		delete(values, placeholder)
+	}
+
+	if u.ConditionExpression == nil && len(values) > 0 {
+		return nil, invalid("Value provided in ExpressionAttributeValues unused in expressions: %v", values)
+	}
+
+	return f.check(at, u.ConditionExpression, u.ExpressionAttributeNames, values)
+}
+
+func (f *fake) add(u *types.Update) {
+	it := maps.Clone(f.items[address(u.Key)])
+	if it == nil {
+		it = maps.Clone(u.Key)
+	}
+
+	for part := range strings.SplitSeq(strings.TrimPrefix(*u.UpdateExpression, "ADD "), ", ") {
+		name, placeholder, _ := strings.Cut(part, " ")
+		have, _ := strconv.Atoi(value(it[name]))
+		by, _ := strconv.Atoi(value(u.ExpressionAttributeValues[placeholder]))
+		it[name] = &types.AttributeValueMemberN{Value: strconv.Itoa(have + by)}
+	}
+
+	f.items[address(u.Key)] = it
 }
 
 func (f *fake) Query(ctx context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
@@ -439,7 +490,8 @@ func (p *parser) term() bool {
 		return ok
 	}
 
-	if p.accept("attribute_not_exists") {
+	negated := p.accept("attribute_not_exists")
+	if negated || p.accept("attribute_exists") {
 		if !p.accept("(") {
 			p.fail("Syntax error; missing (")
 		}
@@ -450,7 +502,7 @@ func (p *parser) term() bool {
 			p.fail("Syntax error; missing )")
 		}
 
-		return !there
+		return there != negated
 	}
 
 	left, there := p.it[p.name(p.next())]
@@ -476,6 +528,8 @@ func (p *parser) term() bool {
 		return order(left, first) == 0
 	case "<":
 		return order(left, first) < 0
+	case "<=":
+		return order(left, first) <= 0
 	case ">":
 		return order(left, first) > 0
 	}

@@ -26,20 +26,33 @@ const (
 	indexTenant     = "tenant-index"
 	indexUnfinished = "unfinished-index"
 
-	// unfinished is the one partition of that index: it holds what runs at this moment only.
+	// The partitions of that index: they hold what waits at this moment only.
 	unfinished = "UNFINISHED"
+	queued     = "QUEUED"
+	expiring   = "EXPIRING"
+	callback   = "CALLBACK"
+
+	// The families of what belongs to one deployment begin its partition keys.
+	familyRecord   = "D"
+	familyEvent    = "E"
+	familyCallback = "K"
 
 	live = "LIVE"
 	gone = "GONE"
 )
 
-// partition joins tenant and name. Tenants come from an identity provider and may hold anything, so they are escaped; names hold no '#'.
-func partition(key deploy.Key) string { return "D#" + url.PathEscape(key.Tenant) + "#" + key.Name }
+// partition is where a record stands.
+func partition(key deploy.Key) string { return of(familyRecord, key) }
+
+// of joins a family, tenant and name. Tenants come from an identity provider and may hold anything, so they are escaped; names hold no '#'.
+func of(family string, key deploy.Key) string {
+	return family + "#" + url.PathEscape(key.Tenant) + "#" + key.Name
+}
 
 // keyOf reads a deployment's key off its partition key.
 func keyOf(pk string) (deploy.Key, error) {
-	tenant, name, ok := strings.Cut(strings.TrimPrefix(pk, "D#"), "#")
-	if !ok || !strings.HasPrefix(pk, "D#") {
+	tenant, name, ok := strings.Cut(strings.TrimPrefix(pk, familyRecord+"#"), "#")
+	if !ok || !strings.HasPrefix(pk, familyRecord+"#") {
 		return deploy.Key{}, fmt.Errorf("the partition key %q is not a deployment's", pk)
 	}
 
@@ -51,7 +64,7 @@ func keyOf(pk string) (deploy.Key, error) {
 	return deploy.Key{Tenant: tenant, Name: name}, nil
 }
 
-// byTenant is a partition of the tenant index.
+// byTenant is a partition of the tenant index, or one of the table for what belongs to a tenant.
 func byTenant(tenant, half string) string { return "T#" + url.PathEscape(tenant) + "#" + half }
 
 // byName sorts within it. The prefix is there because DynamoDB compares no key with an empty text.
@@ -73,8 +86,15 @@ func header(pk, mark string, d deploy.Deployment) (item, error) {
 
 	it["gsi1pk"], it["gsi1sk"] = text(byTenant(d.Tenant, half)), text(byName(d.Name))
 
-	if d.Unfinished {
-		it["gsi2pk"], it["gsi2sk"] = text(unfinished), text(moment(d.CheckTime))
+	at := moment(d.CheckTime)
+
+	switch {
+	case d.Queued:
+		it["gsi2pk"], it["gsi2sk"] = text(queued), text(queue(d.Tenant)+at)
+	case d.Unfinished:
+		it["gsi2pk"], it["gsi2sk"] = text(unfinished), text(at)
+	case !d.CheckTime.IsZero():
+		it["gsi2pk"], it["gsi2sk"] = text(expiring), text(at)
 	}
 
 	return it, nil
@@ -123,6 +143,9 @@ func unchanged(read int64) condition {
 func never() condition {
 	return condition{aws.String("#version = :read"), map[string]string{"#version": "version"}, item{":read": number(0)}}
 }
+
+// there: the item exists.
+func there() condition { return condition{expression: aws.String("attribute_exists(pk)")} }
 
 // moment writes times so that they sort as texts.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000000Z") }

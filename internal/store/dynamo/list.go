@@ -185,31 +185,7 @@ func (s *Store) half(ctx context.Context, list store.List, half string) iter.Seq
 
 // Unfinished implements store.Store on the sparse index.
 func (s *Store) Unfinished(ctx context.Context, before time.Time, size int) ([]deploy.Key, error) {
-	in := &dynamodb.QueryInput{
-		TableName: &s.table, IndexName: aws.String(indexUnfinished),
-		KeyConditionExpression:    aws.String("gsi2pk = :pk AND gsi2sk < :before"),
-		ExpressionAttributeValues: item{":pk": text(unfinished), ":before": text(moment(before))},
-		Limit:                     limit(size),
-	}
-
-	var keys []deploy.Key
-
-	for it, err := range s.query(ctx, in) {
-		if err != nil {
-			return nil, err
-		}
-
-		key, err := keyOf(str(it["pk"]))
-		if err != nil {
-			return nil, err
-		}
-
-		if keys = append(keys, key); len(keys) == size {
-			break
-		}
-	}
-
-	return keys, nil
+	return s.keys(ctx, s.due(unfinished, before, size), size)
 }
 
 // query reads on, page by page, for as long as it is asked for more. An error is the last thing it yields.

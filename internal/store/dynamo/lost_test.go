@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -43,6 +45,9 @@ func writes(t *testing.T, s *dynamo.Store) {
 
 	c := change()
 	c.Answer = &store.Answer{Claim: claim, Operation: "first-1", Name: "first"}
+	c.Events = []deploy.Event{{Key: first(), Sequence: 1}}
+	c.Entries = []deploy.Entry{{ID: "1", Tenant: "acme"}}
+	c.Usage = &store.Usage{Usage: deploy.Usage{Operations: 2}, Limit: deploy.Usage{Operations: 3}} // not twice
 
 	if err := s.Commit(t.Context(), first(), c); err != nil {
 		t.Fatalf("Commit: %v", err)
@@ -58,6 +63,29 @@ func writes(t *testing.T, s *dynamo.Store) {
 
 	if err := s.Release(t.Context(), claim); err != nil {
 		t.Fatalf("Release: %v", err)
+	}
+
+	entry := func(id string) deploy.Entry { return deploy.Entry{ID: id, Tenant: "acme"} }
+
+	for _, write := range []struct {
+		name string
+		err  error
+	}{
+		{"Append", s.Append(t.Context(), entry("2"))},
+		{"Allow", s.Allow(t.Context(), deploy.Grant{Tenant: "acme", Kind: deploy.GrantBucket, Value: "b"}, entry("3"))},
+		{"Withdraw", s.Withdraw(t.Context(), deploy.Grant{Tenant: "acme", Kind: deploy.GrantBucket, Value: "b"}, entry("4"))},
+		{"Subscribe", s.Subscribe(t.Context(), deploy.Webhook{ID: "a", Tenant: "acme"}, entry("5"))},
+		{"Unsubscribe", s.Unsubscribe(t.Context(), "acme", "a", entry("6"))},
+		{"NoteCallback", s.NoteCallback(t.Context(), deploy.Callback{Key: first(), RequestID: "a"})},
+		{"ForgetCallback", s.ForgetCallback(t.Context(), first(), "a")},
+	} {
+		if write.err != nil {
+			t.Fatalf("%s: %v", write.name, write.err)
+		}
+	}
+
+	if used, err := s.Usage(t.Context(), "acme"); err != nil || used != (deploy.Usage{Operations: 2}) {
+		t.Errorf("the tenant uses %+v, %v; want the one operation's 2", used, err)
 	}
 
 	record, err := s.Load(t.Context(), first())
@@ -112,8 +140,8 @@ func TestLostAnswerServer(t *testing.T) {
 	client := server(t, func(o *dynamodb.Options) { o.HTTPClient = &breaking{lost: &lost} })
 	writes(t, dynamo.New(client, createTable(t, server(t))))
 
-	if n := lost.Load(); n != 5 {
-		t.Errorf("%d answers were lost, want 5: the test proves nothing", n)
+	if n := lost.Load(); n != 12 {
+		t.Errorf("%d answers were lost, want 12: the test proves nothing", n)
 	}
 }
 
@@ -229,14 +257,123 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Log(test.reason)
 
-			err := dynamo.New(&failing{fake: newFake(), err: test.err}, "table").Commit(t.Context(), first(), change())
+			// In a bubble, because what meets another transaction is tried again for a while.
+			synctest.Test(t, func(t *testing.T) {
+				err := dynamo.New(&failing{fake: newFake(), err: test.err}, "table").Commit(t.Context(), first(), change())
 
-			if got := errors.Is(err, store.ErrStale); got != test.stale {
-				t.Fatalf("got error %v; stale is %t, want %t", err, got, test.stale)
+				if got := errors.Is(err, store.ErrStale); got != test.stale {
+					t.Fatalf("got error %v; stale is %t, want %t", err, got, test.stale)
+				}
+
+				if !test.stale && (!errors.Is(err, test.err) || !awserr.Is(err, test.class)) {
+					t.Errorf("got error %v of class %s, want %v of class %s", err, awserr.Classify(err).Class, test.err, test.class)
+				}
+			})
+		})
+	}
+}
+
+// A transaction that meets another one at the same item has lost nothing: it is tried again as it is, for as long as the caller has time, but not for ever.
+func TestConflict(t *testing.T) {
+	for name, test := range map[string]struct {
+		reason  string
+		refused int
+		within  time.Duration
+		want    func(error) bool
+	}{
+		"Few":      {"the others are done soon", 5, time.Minute, func(err error) bool { return err == nil }},
+		"Forever":  {"somebody is always there", 1 << 30, time.Minute, func(err error) bool { return awserr.Is(err, deploy.Transient) }},
+		"Deadline": {"the caller's time is over first", 1 << 30, 300 * time.Millisecond, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(test.reason)
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), test.within)
+				defer cancel()
+
+				f := &crowded{fake: newFake(), refused: test.refused}
+				s := dynamo.New(f, "table")
+				c := change()
+				c.Usage = &store.Usage{Usage: deploy.Usage{Operations: 1}, Limit: deploy.Usage{Operations: 1}}
+				err := s.Commit(ctx, first(), c)
+
+				if !test.want(err) || errors.Is(err, store.ErrStale) {
+					t.Errorf("got error %v", err)
+				}
+
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("it went on for %s", took)
+				}
+
+				if len(f.tokens) != 1 {
+					t.Errorf("%d tokens: a repetition that happened twice would go unnoticed", len(f.tokens))
+				}
+
+				used, errUsed := s.Usage(t.Context(), "acme")
+				if want := (err == nil); errUsed != nil || (used.Operations == 1) != want {
+					t.Errorf("the tenant uses %+v, %v", used, errUsed)
+				}
+			})
+		})
+	}
+}
+
+// crowded refuses the first transactions because another one is at the same item.
+type crowded struct {
+	*fake
+
+	refused int
+	tokens  map[string]bool
+}
+
+func (c *crowded) TransactWriteItems(
+	ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options),
+) (*dynamodb.TransactWriteItemsOutput, error) {
+	if c.tokens == nil {
+		c.tokens = map[string]bool{}
+	}
+
+	c.tokens[*in.ClientRequestToken] = true
+
+	if c.refused == 0 {
+		return c.fake.TransactWriteItems(ctx, in, o...)
+	}
+
+	c.refused--
+
+	e := &types.TransactionCanceledException{Message: aws.String("Transaction cancelled"), CancellationReasons: make([]types.CancellationReason, len(in.TransactItems))}
+	for i := range e.CancellationReasons {
+		e.CancellationReasons[i].Code = aws.String("None")
+	}
+
+	e.CancellationReasons[len(in.TransactItems)-1].Code = aws.String("TransactionConflict")
+
+	return nil, e
+}
+
+// What of the stream is an event, and what is not.
+func TestEventOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		reason, pk, body string
+		is, fails        bool
+	}{
+		"Event":   {"an event that was written", "E#acme#first", `{"id":"a","sequence":7,"tenant":"acme","name":"first"}`, true, false},
+		"Header":  {"most of what the stream shows", "D#acme#first", `{"id":"a","sequence":7}`, false, false},
+		"Counter": {"an item without a body", "T#acme#USAGE", "", false, false},
+		"Removed": {"what the TTL removed has no new image", "", "", false, false},
+		"Broken":  {"an event that cannot be read must not be passed over", "E#acme#first", "{", false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(test.reason)
+
+			e, ok, err := dynamo.EventOf(test.pk, test.body)
+			if ok != test.is || (err != nil) != test.fails {
+				t.Fatalf("got %t, %v", ok, err)
 			}
 
-			if !test.stale && (!errors.Is(err, test.err) || !awserr.Is(err, test.class)) {
-				t.Errorf("got error %v of class %s, want %v of class %s", err, awserr.Classify(err).Class, test.err, test.class)
+			if test.is && (e.Sequence != 7 || e.Key != first()) {
+				t.Errorf("got %+v", e)
 			}
 		})
 	}
