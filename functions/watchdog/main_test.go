@@ -68,7 +68,7 @@ func TestHandle(t *testing.T) {
 				w.Stop(e)
 				time.Sleep(tt.quiet)
 
-				if err := handle(ctx, w.Dog, event(t, tt.event)); err != nil {
+				if err := (watch{w.Dog, w.Queue, w.Expiry}).handle(ctx, event(t, tt.event)); err != nil {
 					t.Fatal(err)
 				}
 
