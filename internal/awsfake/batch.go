@@ -29,11 +29,14 @@ type Batch struct {
 	Invalid func(environment string, leaving types.CEStatus) string
 	// InvalidQueue is the same for queues.
 	InvalidQueue func(queue string) string
+	// JobFails, where set, is asked when a submitted job would succeed and may answer why it fails instead.
+	JobFails func(name string) string
 
 	w            *World
 	environments map[string]*environment
 	queues       map[string]*queue
 	jobs         map[string]*job
+	definitions  map[string]*types.JobDefinition
 }
 
 type environment struct {
@@ -49,13 +52,16 @@ type queue struct {
 }
 
 type job struct {
-	id, queue string
-	status    types.JobStatus
-	until     time.Time
+	id, name, queue string
+	status          types.JobStatus
+	until           time.Time
+	// goes: it moves on by itself at until. Why is the status reason.
+	goes bool
+	why  string
 }
 
 func newBatch(w *World) *Batch {
-	return &Batch{w: w, environments: map[string]*environment{}, queues: map[string]*queue{}, jobs: map[string]*job{}}
+	return &Batch{w: w, environments: map[string]*environment{}, queues: map[string]*queue{}, jobs: map[string]*job{}, definitions: map[string]*types.JobDefinition{}}
 }
 
 // CreateComputeEnvironment makes one; the name is unique until the environment before it is gone. API reference,
@@ -469,9 +475,12 @@ func (b *Batch) ListJobs(ctx context.Context, in *batch.ListJobsInput, _ ...func
 
 		var rest []types.JobSummary
 
+		queue := aws.ToString(in.JobQueue)
+		queue = queue[strings.LastIndex(queue, "/")+1:]
+
 		for _, j := range sorted(b.jobs) {
-			if j.queue == aws.ToString(in.JobQueue) && j.status == status && j.id > aws.ToString(in.NextToken) {
-				rest = append(rest, types.JobSummary{JobId: aws.String(j.id), Status: j.status})
+			if j.queue == queue && j.listed(in.Filters, status) && j.id > aws.ToString(in.NextToken) {
+				rest = append(rest, types.JobSummary{JobId: aws.String(j.id), JobName: aws.String(j.name), Status: j.status})
 			}
 		}
 
@@ -482,6 +491,17 @@ func (b *Batch) ListJobs(ctx context.Context, in *batch.ListJobsInput, _ ...func
 
 		return &batch.ListJobsOutput{JobSummaryList: page, NextToken: next}, err
 	})
+}
+
+// listed tells whether a job is in a list. A filter by name makes Batch ignore the status.
+func (j *job) listed(filters []types.KeyValuesPair, status types.JobStatus) bool {
+	for _, f := range filters {
+		if aws.ToString(f.Name) == "JOB_NAME" {
+			return slices.Contains(f.Values, j.name)
+		}
+	}
+
+	return j.status == status
 }
 
 // TerminateJob fails a job that has no container yet at once; one that has takes until the container stopped. API reference, TerminateJob.
@@ -497,11 +517,11 @@ func (b *Batch) TerminateJob(ctx context.Context, in *batch.TerminateJobInput, _
 		case j == nil:
 			return nil, clientException("Job %s does not exist", aws.ToString(in.JobId))
 		case j.status == types.JobStatusStarting, j.status == types.JobStatusRunning:
-			if j.until.IsZero() {
-				j.until = b.w.Now().Add(jobEnding)
+			if j.until.IsZero() || j.goes {
+				j.goes, j.until = false, b.w.Now().Add(jobEnding)
 			}
 		case j.status != types.JobStatusSucceeded:
-			j.status = types.JobStatusFailed
+			j.status, j.goes = types.JobStatusFailed, false
 		}
 
 		return &batch.TerminateJobOutput{}, nil
@@ -602,7 +622,9 @@ func (b *Batch) settle() {
 	}
 
 	for _, j := range b.jobs {
-		if !j.until.IsZero() && !now.Before(j.until) {
+		b.going(j)
+
+		if !j.goes && !j.until.IsZero() && !now.Before(j.until) && j.status != types.JobStatusSucceeded {
 			j.status, j.until = types.JobStatusFailed, time.Time{}
 		}
 	}
@@ -621,7 +643,7 @@ func (b *Batch) settleQueue(n string, q *queue) {
 
 		for _, j := range b.jobs {
 			if j.queue == n && j.status != types.JobStatusSucceeded {
-				j.status = types.JobStatusFailed
+				j.status, j.goes = types.JobStatusFailed, false
 			}
 		}
 	default:

@@ -39,6 +39,12 @@ func (w *World) Inventory() map[string]map[string]string {
 		}
 	}
 
+	for _, d := range w.Batch.definitions {
+		if *d.Status == "ACTIVE" {
+			all["batch definition "+*d.JobDefinitionArn] = maps.Clone(d.Tags)
+		}
+	}
+
 	for id, v := range w.EC2.vpcs {
 		all["ec2 "+id] = maps.Clone(v.tags)
 	}

@@ -69,9 +69,10 @@ func (w *World) Vanish(id string) {
 				})
 			})
 			delete(w.Batch.environments, name)
-		} else {
-			delete(w.Batch.queues, name)
 		}
+
+		delete(w.Batch.queues, name)
+		delete(w.Batch.definitions, name)
 	case "ec2":
 		w.EC2.vanish(name)
 	}
@@ -122,6 +123,10 @@ func (w *World) find(id string) any {
 		what, name, _ := strings.Cut(name, " ")
 		if what == "environment" {
 			return &w.Batch.environments[name].ComputeEnvironmentDetail
+		}
+
+		if d := w.Batch.definitions[name]; d != nil {
+			return d
 		}
 
 		return &w.Batch.queues[name].JobQueueDetail

@@ -138,6 +138,13 @@ func (o Owner) Bucket(spec Spec) (name, prefix string) {
 	return o.Slug() + BucketSuffix, ""
 }
 
+// ProbeObject is where a probe job writes: the bucket, and the key of the one object that it leaves there.
+func (o Owner) ProbeObject(spec Spec) (bucket, key string) {
+	bucket, prefix := o.Bucket(spec)
+
+	return bucket, strings.TrimPrefix(prefix+"/"+spec.Storage.DataToolsPrefix+"/metaflow-deployer-probe", "/")
+}
+
 // BucketSuffix ends the name of every bucket that we make; the permissions of our own functions are scoped by it.
 const BucketSuffix = "-metaflow"
 

@@ -13,6 +13,7 @@ func batchRules() map[string]rule {
 		"batch.DescribeJobQueues":           anywhere("batch:DescribeJobQueues"),
 		"batch.DescribeJobs":                anywhere("batch:DescribeJobs"),
 		"batch.ListJobs":                    anywhere("batch:ListJobs"),
+		"batch.DescribeJobDefinitions":      anywhere("batch:DescribeJobDefinitions"),
 
 		"batch.CreateComputeEnvironment": func(w *World, in input) ([]Request, error) {
 			list := w.tagged("batch:CreateComputeEnvironment", "compute-environment", in.text("computeEnvironmentName"), in.tagMap("tags"))
@@ -43,6 +44,32 @@ func batchRules() map[string]rule {
 		},
 		"batch.DeleteJobQueue": func(w *World, in input) ([]Request, error) {
 			return []Request{w.batch("batch:DeleteJobQueue", "job-queue", in.text("jobQueue"))}, nil
+		},
+
+		// A definition is asked for by name; each registration makes a revision of its own. Its job role is handed on.
+		"batch.RegisterJobDefinition": func(w *World, in input) ([]Request, error) {
+			list := w.tagged("batch:RegisterJobDefinition", "job-definition", in.text("jobDefinitionName"), in.tagMap("tags"))
+
+			if role := in.sub("containerProperties").text("jobRoleArn"); role != "" {
+				list = append(list, Request{Action: "iam:PassRole", Resource: role, Context: Context{"iam:PassedToService": {"ecs-tasks.amazonaws.com"}}})
+			}
+
+			return list, nil
+		},
+		"batch.DeregisterJobDefinition": func(_ *World, in input) ([]Request, error) {
+			return []Request{{Action: "batch:DeregisterJobDefinition", Resource: in.text("jobDefinition")}}, nil
+		},
+		// Asked for on the definition and on the queue. The job that comes of it is tagged under an id that nobody knows yet.
+		"batch.SubmitJob": func(w *World, in input) ([]Request, error) {
+			list := []Request{
+				{Action: "batch:SubmitJob", Resource: in.text("jobDefinition"), Context: requestTags(in.tagMap("tags"))},
+				{Action: "batch:SubmitJob", Resource: in.text("jobQueue"), Context: requestTags(in.tagMap("tags"))},
+			}
+			if len(in.tagMap("tags")) > 0 {
+				list = append(list, Request{Action: "batch:TagResource", Resource: w.arn("batch", "job/new"), Context: requestTags(in.tagMap("tags"))})
+			}
+
+			return list, nil
 		},
 
 		// A job carries its submitter's tags, none of ours.

@@ -67,8 +67,6 @@ func rare() map[policy.Spare]string {
 		{Function: "ec2", Sid: "Look", Action: "ec2:DescribeNetworkInterfaces"}:    "a removal that is refused with DependencyViolation names the interfaces that hold it",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:AuthorizeSecurityGroupEgress"}: mends + "the group's egress rule",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:RevokeSecurityGroupIngress"}:   mends + "an ingress rule that somebody added",
-		{Function: "ec2", Sid: "Ours", Action: "ec2:CreateLaunchTemplateVersion"}:  mends + "the template's settings, as a new version",
-		{Function: "ec2", Sid: "Ours", Action: "ec2:ModifyLaunchTemplate"}:         mends + "the template's default version",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:ModifyVpcEndpoint"}:            mends + "the endpoint's route tables",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:ReplaceRoute"}:                 mends + "a default route that leads elsewhere",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:ReplaceRouteTableAssociation"}: mends + "a subnet that is associated with another route table",

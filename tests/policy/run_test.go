@@ -465,6 +465,14 @@ func scenarios() map[string]scenario {
 			lives:  forgotten,
 			data:   deploy.Purge,
 		},
+		"changed": {
+			reason: "the environment is verified, changed in place and by replacement, looked at for drift and repaired",
+			lives: func(ctx context.Context, t *testing.T, w *simulation.World, _ *journal) {
+				t.Helper()
+				change(ctx, t, w)
+			},
+			data: deploy.Purge,
+		},
 		"rolled back": {
 			reason: "the queue is refused and everything goes again",
 			fault: func(point string) simulation.Action {
@@ -629,6 +637,67 @@ func run(t *testing.T, s scenario) []policy.Ask {
 	}
 
 	return asks
+}
+
+// change does to a deployment whatever may be done to one that stands.
+func change(ctx context.Context, t *testing.T, w *simulation.World) {
+	t.Helper()
+
+	spec := deploy.Spec{
+		Compute: deploy.Compute{
+			Environments: []deploy.Environment{{Name: "default", MaxVcpus: 128, DiskGiB: 200}, {Name: "more"}},
+			Queues:       []deploy.Queue{{Name: "default", Priority: 3, Environments: []string{"default", "more"}}, {Name: "second", Environments: []string{"more"}}},
+		},
+		Tags: map[string]string{"team": "ml"},
+	}
+	second := spec
+	second.Compute.Environments = []deploy.Environment{spec.Compute.Environments[0], {Name: "more", Type: deploy.Unmanaged}}
+	second.Compute.Queues = spec.Compute.Queues[:1]
+
+	request := workflow.UpdateRequest{Name: key.Name}
+
+	for _, step := range []struct {
+		what string
+		act  func(context.Context) (workflow.Admitted, error)
+	}{
+		{"verify", func(ctx context.Context) (workflow.Admitted, error) { return w.Control.Verify(ctx, admin, request) }},
+		{"update", func(ctx context.Context) (workflow.Admitted, error) {
+			r := request
+			r.Spec = spec.WithDefaults()
+
+			return w.Control.Update(ctx, admin, r)
+		}},
+		{"replace", func(ctx context.Context) (workflow.Admitted, error) {
+			r := request
+			r.Spec = second.WithDefaults()
+
+			return w.Control.Update(ctx, admin, r)
+		}},
+		{"repair", func(ctx context.Context) (workflow.Admitted, error) { return w.Control.Repair(ctx, admin, request) }},
+	} {
+		if err := w.Call(ctx, "api", func(ctx context.Context) error {
+			_, err := step.act(ctx)
+
+			return err
+		}); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+
+		if header, err := w.Settle(ctx, key); err != nil || header.Phase != deploy.PhaseActive {
+			t.Fatalf("after %s the deployment is %s, %v", step.what, header.Phase, err)
+		}
+
+		if err := w.Call(ctx, "api", func(ctx context.Context) error {
+			found, err := w.Control.Drift(ctx, admin, key.Name)
+			if err == nil && found.Drifted() {
+				t.Errorf("after %s there is drift: %+v", step.what, found)
+			}
+
+			return err
+		}); err != nil {
+			t.Fatalf("drift after %s: %v", step.what, err)
+		}
+	}
 }
 
 // aside keeps what people do out of the journal.

@@ -55,6 +55,18 @@ func Changing() map[string]Life {
 			return c.steps(ctx, begin(c, small()), c.lose("job-queue/default"), c.ban("batch", "CreateJobQueue"), c.repair, c.becomes(deploy.PhaseNeedsAttention),
 				c.lift, c.resume, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded), c.read)
 		},
+		"verify": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, begin(c, small()), c.verify, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded), c.read)
+		},
+		"verify-fails": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, begin(c, small()), c.fail("no way to the registry"), c.verify, c.becomes(deploy.PhaseActive), c.ends(deploy.RolledBack), c.read)
+		},
+		"create-verify": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, c.createVerified, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded))
+		},
+		"create-verify-fails": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, c.fail("no way to the registry"), c.createVerified, c.becomes(deploy.PhaseFailed), c.nothing)
+		},
 		"expire": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.create, c.becomes(deploy.PhaseActive), c.write, c.extend(30*time.Hour), c.pass(31*time.Hour), c.becomes(deploy.PhaseDeleted),
 				c.only("bucket"), c.read)
@@ -129,6 +141,32 @@ func (c *caller) repair(ctx context.Context) error {
 	return c.change("repair", func(ctx context.Context, req workflow.UpdateRequest) (workflow.Admitted, error) {
 		return c.w.Control.Repair(ctx, c.who(), req)
 	})(ctx)
+}
+
+func (c *caller) verify(ctx context.Context) error {
+	return c.change("verify", func(ctx context.Context, req workflow.UpdateRequest) (workflow.Admitted, error) {
+		return c.w.Control.Verify(ctx, c.who(), req)
+	})(ctx)
+}
+
+func (c *caller) createVerified(ctx context.Context) error {
+	admitted, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
+		return c.w.Control.Create(ctx, c.who(), workflow.CreateRequest{
+			Name: c.key().Name, Spec: small(), Verify: true, Claim: &store.Claim{Tenant: "acme", Key: "create-verified", Fingerprint: "the same"},
+		})
+	})
+	c.operation = admitted.Operation.ID
+
+	return err
+}
+
+// fail lets every job fail from now on.
+func (c *caller) fail(why string) step {
+	return func(context.Context) error {
+		c.w.AWS.Batch.JobFails = func(string) string { return why }
+
+		return nil
+	}
 }
 
 // change asks with an idempotency key: whoever repeats it because an answer was lost gets the same operation.

@@ -11,6 +11,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/jobqueue"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/jobrole"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/launchtemplate"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/probe"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/routetable"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/securitygroup"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/servicelinkedrole"
@@ -36,5 +37,6 @@ func Kinds(w *awsfake.World) kind.Registry {
 		launchtemplate.New(w.EC2),
 		computeenvironment.New(w.Batch, w.EC2),
 		jobqueue.New(w.Batch),
+		probe.New(w.Batch),
 	}
 }

@@ -452,7 +452,7 @@ func anywhere() map[string]string {
 			"ec2:DescribeLaunchTemplates", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
 			"ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",
 		},
-		"list_awsbatch":                          {"batch:DescribeComputeEnvironments", "batch:DescribeJobQueues", "batch:ListJobs"},
+		"list_awsbatch":                          {"batch:DescribeComputeEnvironments", "batch:DescribeJobDefinitions", "batch:DescribeJobQueues", "batch:DescribeJobs", "batch:ListJobs"},
 		"list_amazons3":                          {"s3:ListAllMyBuckets"},
 		"list_awsidentityandaccessmanagementiam": {"iam:ListRoles"},
 		// GetServiceQuota has none; the service's other actions have.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -22,6 +23,8 @@ const (
 	rounds = 4
 	// uploads is how many unfinished uploads one look aborts; each is a call of its own.
 	uploads = 100
+	// few is how many versions a bucket may hold that nobody but a probe has written to.
+	few = 20
 )
 
 // purge deletes a few thousand versions a look, then what else is in the bucket, then the bucket. It keeps no place: what is deleted is not listed again.
@@ -66,16 +69,24 @@ func (b *Bucket) purge(ctx context.Context, c *kind.Call, bucket string) (kind.R
 
 // removeIfEmpty deletes the bucket if there is nothing to lose, and keeps it otherwise.
 func (b *Bucket) removeIfEmpty(ctx context.Context, c *kind.Call, bucket string, tags map[string]string) (kind.Result, error) {
-	out, err := b.s3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account, MaxKeys: aws.Int32(1)})
+	out, err := b.s3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account, MaxKeys: aws.Int32(few)})
 	if err != nil {
 		return kind.Result{Waiting: "deleting"}, awserr.IgnoreGone(fmt.Errorf("look into bucket %s: %w", bucket, err))
 	}
 
-	if len(out.Versions)+len(out.DeleteMarkers) > 0 {
+	if len(out.Versions)+len(out.DeleteMarkers) == 0 {
+		return b.drop(ctx, c, bucket)
+	}
+
+	// What a probe job of ours wrote is nobody's data.
+	_, probe := c.Owner.ProbeObject(c.Spec)
+	written := slices.ContainsFunc(out.Versions, func(v types.ObjectVersion) bool { return aws.ToString(v.Key) != probe })
+
+	if written || len(out.DeleteMarkers) > 0 || aws.ToBool(out.IsTruncated) {
 		return b.keep(ctx, c, bucket, tags)
 	}
 
-	return b.drop(ctx, c, bucket)
+	return b.purge(ctx, c, bucket)
 }
 
 // drop deletes the bucket. If somebody has written to it meanwhile, AWS refuses with BucketNotEmpty (class NotReady) and the next look starts over.

@@ -8,6 +8,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/computeenvironment"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/jobqueue"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/probe"
 )
 
 // Kinds makes them on clients, which may be nil where only their declarations are read. EC2 says which instance types a Region offers.
@@ -15,5 +16,6 @@ func Kinds(client *batch.Client, types *ec2.Client) kind.Registry {
 	return kind.Registry{
 		computeenvironment.New(client, types),
 		jobqueue.New(client),
+		probe.New(client),
 	}
 }
