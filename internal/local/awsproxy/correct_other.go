@@ -28,6 +28,12 @@ func otherCorrections() []entry {
 				"a refused transaction by putting back the whole table as it was at its beginning, and with it what others wrote meanwhile.",
 			service: "dynamodb", apply: isolated,
 		},
+		{
+			name: "correction/isolated-streams",
+			source: "DynamoDB developer guide, Change data capture for DynamoDB Streams: a stream holds what was written. moto writes into it while a transaction is " +
+				"under way, and takes that back if it refuses.",
+			service: "dynamodbstreams", apply: isolated,
+		},
 	}
 }
 
