@@ -20,6 +20,7 @@ import (
 type part struct {
 	about                   kind.About
 	items                   []kind.Item
+	plan                    func(deploy.Spec) []kind.Item // where the spec matters
 	ensure, remove          func(ctx context.Context, c *kind.Call) (kind.Result, error)
 	observe                 func(ctx context.Context, c *kind.Call) (kind.Observation, error)
 	findings                []deploy.Finding
@@ -28,8 +29,15 @@ type part struct {
 }
 
 func (p *part) About() kind.About               { return p.about }
-func (p *part) Plan(deploy.Spec) []kind.Item    { return p.items }
 func (p *part) calls() (ensured, gone, obs int) { return p.ensured, p.gone, p.observed }
+
+func (p *part) Plan(spec deploy.Spec) []kind.Item {
+	if p.plan != nil {
+		return p.plan(spec)
+	}
+
+	return p.items
+}
 
 func (p *part) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	p.ensured++

@@ -4,18 +4,20 @@ import "slices"
 
 // The rooms whose tests are asked.
 const (
-	workflow   = "./internal/workflow"
-	memory     = "./internal/store/memory"
-	dynamo     = "./internal/store/dynamo"
-	vpc        = "./internal/kind/vpc"
-	bucket     = "./internal/kind/bucket"
-	role       = "./internal/kind/jobrole"
-	instances  = "./internal/kind/instancerole"
-	endpoint   = "./internal/kind/vpcendpoint"
-	group      = "./internal/kind/securitygroup"
-	compute    = "./internal/kind/computeenvironment"
-	queue      = "./internal/kind/jobqueue"
-	contract   = "./tests/contract"
+	workflow  = "./internal/workflow"
+	memory    = "./internal/store/memory"
+	dynamo    = "./internal/store/dynamo"
+	vpc       = "./internal/kind/vpc"
+	bucket    = "./internal/kind/bucket"
+	role      = "./internal/kind/jobrole"
+	instances = "./internal/kind/instancerole"
+	endpoint  = "./internal/kind/vpcendpoint"
+	group     = "./internal/kind/securitygroup"
+	compute   = "./internal/kind/computeenvironment"
+	queue     = "./internal/kind/jobqueue"
+	contract  = "./tests/contract"
+	// lives are those of deployments that change while they stand.
+	lives      = "-run TestChanges ./tests/simulation"
 	nouns      = "./internal/deploy"
 	simulation = "-run TestDefaultEnvironmentComesAndGoes|TestSingleFaults ./tests/simulation"
 )
@@ -101,11 +103,11 @@ func turnMutations() []mutation {
 	return []mutation{
 		{
 			"begin-stamps-nothing", "without the stamp an older execution could go on", file,
-			"		change.Resources[i].Operation, change.Resources[i].Epoch = in.Operation, in.Epoch\n", "", workflow,
+			"		record.Resources[i].Operation, record.Resources[i].Epoch = in.Operation, in.Epoch\n", "", workflow,
 		},
 		{
 			"begin-forgets-steps", "an execution that the watchdog started would do everything again", file,
-			"		if r.Operation != record.Operation.ID {\n			// Left", "		if true {\n			// Left", workflow,
+			"		if r.Operation == op.ID {\n			continue\n		}\n\n		r.Replaces", "		r.Replaces", workflow,
 		},
 		{
 			"no-outcome-is-ready", "a create that died halfway would be called a success", file,
@@ -125,7 +127,7 @@ func turnMutations() []mutation {
 		},
 		{
 			"settle-stamps-nothing", "late steps of the create would go on during its rollback", file,
-			"		record.Resources[i].Epoch = in.Epoch + 1\n", "", workflow,
+			"		record.Resources[i].Operation, record.Resources[i].Epoch = in.Operation, in.Epoch+1\n", "", workflow,
 		},
 		{
 			"settle-forgets-its-turn", "a Settle whose answer was lost would end the execution, and nobody would roll back", file,
@@ -133,23 +135,63 @@ func turnMutations() []mutation {
 		},
 		{
 			"rollback-of-others", "a rollback would remove what another operation made", file,
-			"	if r.MadeBy == operation && !r.Intent.IsZero() && (", "	if !r.Intent.IsZero() && (", workflow,
+			"deploy.Repair && r.MadeBy == op.ID && ours(r)", "deploy.Repair && ours(r)", workflow,
 		},
 		{
-			"rollback-of-existing", "a rollback would remove what the owner brought", file,
-			"!r.Intent.IsZero() && (r.Origin == deploy.Made || r.Origin == deploy.Reused) && r.Remove == nil {", "!r.Intent.IsZero() && r.Remove == nil {", workflow,
+			"removal-of-existing", "a delete or a rollback would remove what the owner brought", file,
+			"r != nil && (r.Origin == deploy.Made || r.Origin == deploy.Reused) && (", "r != nil && (", workflow,
+		},
+		{"update-forgets-what-it-replaces", "the old environment would never be removed", file, "			kept = append(kept, old)\n", "", lives},
+		{
+			"update-leaves-what-nobody-asks-for", "what the spec names no longer would stay for ever", file,
+			"		if !c.Graphs.asked(record.Deployment.Spec, r.Ref) && r.Operation", "		if false && r.Operation", lives,
 		},
 		{
-			"delete-of-existing", "a delete would remove what the owner brought", file,
-			"			if (r.Origin == deploy.Made || r.Origin == deploy.Reused) && (r.Kept || !r.Intent.IsZero()) {",
-			"			if r.Kept || !r.Intent.IsZero() {", workflow,
+			"update-rolls-back-to-itself", "a failed update would not return to the spec before", file,
+			"	header.Spec, header.Labels = op.Before.Spec, op.Before.Labels\n", "", lives,
+		},
+		{
+			"update-rollback-loses-the-old", "a failed replacement would cost the environment that stood", file,
+			"		if old := record.Find(r.Replaces); old != nil {", "		if old := record.Find(r.Replaces); false {", lives,
+		},
+		{
+			"replaced-takes-the-new-along", "the removal of the replaced environment would take its successor", "internal/kind/computeenvironment/computeenvironment.go",
+			"		if c.Past != \"\" && n != environmentName(c) {", "		if false {", lives,
+		},
+		{
+			"repair-calls-failure-success", "what could not be brought back would be called repaired", file,
+			"	residue = residue || c.Graphs.amiss(record)\n", "", lives,
+		},
+		{
+			"record-closes-removals", "a broken chain of an update's way back would close removals that were never begun", file,
+			"	if c.next(record, in.Epoch).Turn == TurnEnsure {", "	if false {", workflow,
+		},
+		{
+			"limits-forgotten", "a tenant could take as much as it likes", "internal/workflow/control.go",
+			"	count(change, counting(header), limit)\n", "	count(change, counting(header), deploy.Usage{})\n", workflow,
+		},
+		{
+			"queue-ignores-room", "everything that is queued would start at once", "internal/workflow/queue.go",
+			"	count(change, counts, deploy.Usage{Operations: q.Limits.Of(key.Tenant).Operations})\n", "	count(change, counts, deploy.Usage{})\n", workflow,
+		},
+		{
+			"expiry-deletes-early", "a deployment would be deleted at its first warning", "internal/workflow/expiry.go",
+			"	if !header.ExpireTime.After(now) {", "	if true {", workflow,
+		},
+		{
+			"expiry-on-a-stale-look", "a deployment that was extended a moment ago would be deleted", "internal/workflow/expiry.go",
+			"	if header.Unfinished || due.IsZero() || due.After(now) {", "	if header.Unfinished {", workflow,
+		},
+		{
+			"update-of-what-holds-data", "an update would put another bucket in the place of the one with the data", "internal/workflow/update.go",
+			"		return !about.ForLife\n", "		return true\n", workflow,
 		},
 		{
 			"close-forgets-residue", "what could not be removed would be forgotten, and cost money for ever", file, "			residue = true\n", "", workflow,
 		},
 		{
 			"residue-dropped", "a resumed operation would not know what it has done, and its version would fall", file,
-			"	if r.Kept || phase == deploy.PhaseNeedsAttention {", "	if r.Kept {", workflow,
+			"	if r.Kept || header.Phase == deploy.PhaseNeedsAttention {", "	if r.Kept {", workflow,
 		},
 		{"watchdog-never-restarts", "an execution that died would leave its deployment half-made for ever", "internal/workflow/watchdog.go", "	if alive {", "	if alive || known {", workflow},
 		{
@@ -452,9 +494,9 @@ func steerMutations() []mutation {
 			"	header.Epoch++\n	header.Unfinished", "	header.Unfinished", workflow,
 		},
 		{"skip-not-recorded", "what an admin left behind would keep the operation from ending", file, "deploy.StepSkipped, true, c.Clock.Now()", "deploy.StepSkipped, false, c.Clock.Now()", workflow},
-		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s != nil && !s.LeftBehind && (", "		if s != nil && (", workflow},
+		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s := r.Remove; s != nil && !s.LeftBehind && (", "		if s := r.Remove; s != nil && (", workflow},
 		{"resume-of-done", "an operation that has ended would begin again", file, "	if op.State != deploy.NeedsAttention {", "	if false {", workflow},
-		{"skip-of-anything", "a skip could forget what was never to be removed", file, "		if r == nil || r.Remove == nil || r.Remove.State == deploy.StepGone", "		if r == nil || r.Remove.State == deploy.StepGone", workflow},
+		{"skip-of-anything", "a skip could forget what was never to be removed", file, "		if r.Remove.State != deploy.StepGone && r.Remove.State != deploy.StepKept {", "		if true {", workflow},
 	}
 }
 
