@@ -15,17 +15,17 @@ func Belongs(c *Call, what string, tags map[string]string) []deploy.Finding {
 		WithRemedy("Name one that no deployment made.").At(c.Pointer).Finding()}
 }
 
-// Allowed refuses an existing thing that grants access to what this deployment did not make, unless it is tagged for the caller's tenant or the caller is
-// an admin; and, as Belongs, whatever some deployment made.
-func Allowed(c *Call, what string, tags map[string]string) []deploy.Finding {
+// Allowed refuses an existing thing that grants access to what this deployment did not make, unless it is tagged for the caller's tenant, an admin allowed
+// it for that tenant, or the caller is an admin; and, as Belongs, whatever some deployment made.
+func Allowed(c *Call, what string, grant deploy.GrantKind, tags map[string]string) []deploy.Finding {
 	if refused := Belongs(c, what, tags); refused != nil {
 		return refused
 	}
 
-	if c.Admin || tags[deploy.TagTenant] == c.Owner.Tenant {
+	if c.Admin || tags[deploy.TagTenant] == c.Owner.Tenant || c.Granted != nil && c.Granted(grant, c.Existing) {
 		return nil
 	}
 
 	return []deploy.Finding{deploy.Errorf(deploy.Denied, "existing_not_allowed", "The %s %s is not tagged for your tenant.", what, c.Existing).
-		WithRemedy("Ask whoever owns the %s to tag it %s=%s, or an admin to create the deployment.", what, deploy.TagTenant, c.Owner.Tenant).At(c.Pointer).Finding()}
+		WithRemedy("Ask whoever owns the %s to tag it %s=%s, or an admin to allow it for your tenant (POST /v1/grants).", what, deploy.TagTenant, c.Owner.Tenant).At(c.Pointer).Finding()}
 }

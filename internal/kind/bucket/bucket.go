@@ -293,7 +293,7 @@ func (b *Bucket) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, err
 		return nil, err
 	}
 
-	return kind.Allowed(c, "bucket", tags), nil
+	return kind.Allowed(c, "bucket", deploy.GrantBucket, tags), nil
 }
 
 // place is what HeadBucket tells: it has no body, so the status is all there is.

@@ -84,7 +84,7 @@ func (j *JobRole) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, er
 		return nil, err
 	}
 
-	return kind.Allowed(c, "role", tags), nil
+	return kind.Allowed(c, "role", deploy.GrantRole, tags), nil
 }
 
 // role is what Metaflow's jobs need. They never delete, and they list because without s3:ListBucket a missing key answers 403 instead of 404, which

@@ -251,11 +251,14 @@ func TestExisting(t *testing.T) {
 		trust        string
 		tags         []types.Tag
 		admin        bool
+		granted      string
 		want         []string
 		wantUnusable bool
 	}{
 		"Tenants":       {reason: "tagged for the caller's tenant", arn: arn, trust: ecs, tags: ours},
 		"Admin":         {reason: "an admin may use any", arn: arn, trust: ecs, admin: true},
+		"Granted":       {reason: "an admin allowed it for the tenant", arn: arn, trust: ecs, granted: arn},
+		"GrantedOther":  {reason: "an admin allowed another one", arn: arn, trust: ecs, granted: arn + "-2", want: []string{"existing_not_allowed"}},
 		"Untagged":      {reason: "it would grant what is not the tenant's", arn: arn, trust: ecs, want: []string{"existing_not_allowed"}},
 		"OfADeployment": {reason: "it goes with that deployment", arn: arn, trust: ecs, admin: true, tags: append(ours, types.Tag{Key: aws.String(deploy.TagDeployment), Value: aws.String("x")}), want: []string{"existing_belongs_to_deployment"}},
 		"OtherTrust":    {reason: "tasks cannot assume it", arn: arn, trust: trust, tags: ours, want: []string{"existing_unusable"}, wantUnusable: true},
@@ -266,6 +269,7 @@ func TestExisting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := setting{spec: deploy.Spec{Access: deploy.Access{Existing: &deploy.ExistingAccess{JobRoleARN: tc.arn}}}}.build(t)
 			b.Admin = tc.admin
+			b.Granted = func(kind deploy.GrantKind, value string) bool { return kind == deploy.GrantRole && value == tc.granted }
 
 			_, err := b.World.IAM.CreateRole(t.Context(), &iam.CreateRoleInput{
 				RoleName: aws.String("jobs"), Path: aws.String("/team/"), AssumeRolePolicyDocument: &tc.trust, Tags: tc.tags,
