@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -94,7 +95,7 @@ func (s *server) open() {
 	})
 	s.mux.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.document) // likewise
+		_, _ = w.Write(s.document()) // likewise
 	})
 	s.mux.Get("/docs", s.docs)
 
@@ -113,7 +114,7 @@ func (s *server) open() {
 	}
 }
 
-// finishDocument takes out what huma adds of its own and freezes the document.
+// finishDocument takes out what huma adds of its own. From here on nothing changes the document.
 func (s *server) finishDocument() {
 	schemas := s.api.OpenAPI().Components.Schemas.Map()
 	delete(schemas, "ErrorModel")
@@ -123,10 +124,12 @@ func (s *server) finishDocument() {
 		neverNull(schema)
 	}
 
-	b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
-	if err != nil {
-		panic(err) // a wiring mistake: the document of our own routes
-	}
+	s.document = sync.OnceValue(func() []byte {
+		b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
+		if err != nil {
+			panic(err) // a wiring mistake: the document of our own routes
+		}
 
-	s.document = append(b, '\n')
+		return append(b, '\n')
+	})
 }

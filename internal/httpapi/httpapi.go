@@ -72,8 +72,8 @@ type server struct {
 	Options
 	mux *chi.Mux
 	api huma.API
-	// document is the OpenAPI document as it is served.
-	document []byte
+	// document is the OpenAPI document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
+	document func() []byte
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.
