@@ -138,6 +138,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 
+	if r.Method == http.MethodHead {
+		r.Method, w = http.MethodGet, bodiless{w} // r is a copy
+	}
+
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
@@ -155,6 +159,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// bodiless answers HEAD: as GET is answered, without the body (RFC 9110, 9.3.2). Servers drop it too, API Gateway's events know no such rule.
+type bodiless struct{ http.ResponseWriter }
+
+func (bodiless) Write(b []byte) (int, error) { return len(b), nil }
+
 func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	// A custom method such as {name}:plan that is not built is no route at all; chi takes it for a name.
 	if strings.Contains(r.URL.Path, ":") {
@@ -168,6 +177,10 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if s.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
 			allow = append(allow, method)
+		}
+
+		if method == http.MethodGet && len(allow) > 0 {
+			allow = append(allow, http.MethodHead)
 		}
 	}
 
