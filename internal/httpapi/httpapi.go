@@ -72,13 +72,21 @@ type server struct {
 	Options
 	mux *chi.Mux
 	api huma.API
+	// headers are in every answer.
+	headers http.Header
 	// document is the OpenAPI document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
 	document func() []byte
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.
 func New(o Options) http.Handler {
-	s := &server{Options: o, mux: chi.NewMux()}
+	s := &server{Options: o, mux: chi.NewMux(), headers: http.Header{
+		"X-Content-Type-Options":    {"nosniff"},
+		"Cache-Control":             {"no-store"},
+		"Referrer-Policy":           {"no-referrer"},
+		"Strict-Transport-Security": {"max-age=63072000"},
+		"Content-Security-Policy":   {"default-src 'none'; frame-ancestors 'none'"},
+	}}
 	s.Version = cmp.Or(s.Version, "development")
 
 	s.mux.NotFound(func(w http.ResponseWriter, r *http.Request) {
@@ -142,12 +150,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Method, w = http.MethodGet, bodiless{w} // r is a copy
 	}
 
-	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Strict-Transport-Security", "max-age=63072000")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	maps.Copy(w.Header(), s.headers)
 
 	defer func() { //nolint:contextcheck // the request carries its context
 		if v := recover(); v != nil {
