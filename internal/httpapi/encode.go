@@ -289,19 +289,26 @@ func (b out) pairs(key string, m map[string]string) out {
 	return append(b, '}')
 }
 
-// appendText leaves what is not plain ASCII to encoding/json.
+// appendText escapes quotes and backslashes, and leaves what is not plain ASCII to encoding/json.
 func appendText(b out, s string) out {
+	start, begun := len(b), 0
+	b = append(b, '"')
+
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(append(b, s[begun:i]...), '\\')
+			begun = i
+		case c < ' ' || c >= 0x7f:
 			var text bytes.Buffer
 
 			enc := json.NewEncoder(&text)
 			enc.SetEscapeHTML(false)
 			_ = enc.Encode(s) // strings always marshal
 
-			return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
+			return append(b[:start], bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
 		}
 	}
 
-	return append(append(append(b, '"'), s...), '"')
+	return append(append(b, s[begun:]...), '"')
 }
