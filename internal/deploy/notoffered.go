@@ -16,8 +16,15 @@ type missing struct {
 	why, remedy string
 }
 
-func notOffered() []missing {
-	return []missing{
+// CodeNotOfferedYet says that a part of the contract is not built.
+const CodeNotOfferedYet = "not_offered_yet"
+
+// NotOffered finds what a request names although it is not on offer, so that it is refused by name instead of as something unknown. The request is the
+// body as it came: maps, slices and scalars of encoding/json.
+func NotOffered(body any) []Finding {
+	var findings []Finding
+
+	for _, m := range [...]missing{
 		{path: "/spec/storage/kmsKeyArn"},
 		{path: "/spec/network/mode", values: []string{"private", "endpoints"}, remedy: "Use public, or bring a network of your own under existing."},
 		{path: "/spec/access/developer"},
@@ -39,19 +46,8 @@ func notOffered() []missing {
 		{path: "/spec/metadata"},
 		{path: "/spec/ui"},
 		{path: "/spec/notebook"},
-	}
-}
-
-// CodeNotOfferedYet says that a part of the contract is not built.
-const CodeNotOfferedYet = "not_offered_yet"
-
-// NotOffered finds what a request names although it is not on offer, so that it is refused by name instead of as something unknown. The request is the
-// body as it came: maps, slices and scalars of encoding/json.
-func NotOffered(body any) []Finding {
-	var findings []Finding
-
-	for _, m := range notOffered() {
-		findings = m.find(body, "", m.path, findings)
+	} {
+		findings = m.find(body, m.path, 0, findings)
 	}
 
 	return findings
@@ -71,25 +67,25 @@ func (m missing) finding(at string, v any) Finding {
 		WithRemedy("%s", orElse(m.remedy, "Leave it out; GET /v1/kinds and the OpenAPI document show what is on offer.")).At(at).Finding()
 }
 
-// find looks at every value that the rest of the path leads to from v, which stands at a pointer. Most bodies have nothing there, and that costs nothing.
-func (m missing) find(v any, at, rest string, findings []Finding) []Finding {
-	if rest == "" {
+// find looks at every value that a path leads to, from v, which stands where done ends. Most bodies have nothing there, and that costs nothing.
+func (m missing) find(v any, path string, done int, findings []Finding) []Finding {
+	if done == len(path) {
 		if value, ok := v.(string); m.values == nil || ok && slices.Contains(m.values, value) {
-			findings = append(findings, m.finding(at, v))
+			findings = append(findings, m.finding(path, v))
 		}
 
 		return findings
 	}
 
-	name, rest := rest[1:], ""
-	if i := strings.IndexByte(name, '/'); i >= 0 {
-		name, rest = name[:i], name[i:]
+	end := len(path)
+	if i := strings.IndexByte(path[done+1:], '/'); i >= 0 {
+		end = done + 1 + i
 	}
 
-	switch v := v.(type) {
+	switch name := path[done+1 : end]; v := v.(type) {
 	case map[string]any:
 		if member, ok := v[name]; ok {
-			findings = m.find(member, at+"/"+name, rest, findings)
+			findings = m.find(member, path, end, findings)
 		}
 	case []any:
 		if name != "*" {
@@ -97,7 +93,8 @@ func (m missing) find(v any, at, rest string, findings []Finding) []Finding {
 		}
 
 		for i, item := range v {
-			findings = m.find(item, at+"/"+strconv.Itoa(i), rest, findings)
+			at := path[:done+1] + strconv.Itoa(i)
+			findings = m.find(item, at+path[end:], len(at), findings)
 		}
 	}
 
