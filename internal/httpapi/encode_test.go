@@ -42,7 +42,7 @@ func TestEncoding(t *testing.T) {
 	same(&Deployment{})
 
 	for seed := range uint64(2000) {
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same each time, on purpose
+		random := rand.New(rand.NewPCG(seed, 0)) // the same each time, on purpose
 
 		var page Deployments
 
