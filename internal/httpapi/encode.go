@@ -68,6 +68,11 @@ func (d *Deployment) appendJSON(in []byte) []byte {
 	b = b.text(`"owner":`, d.Owner)
 	b = b.moment(`"createTime":`, d.CreateTime)
 	b = b.moment(`"updateTime":`, d.UpdateTime)
+
+	if d.ExpireTime != nil {
+		b = b.moment(`"expireTime":`, *d.ExpireTime)
+	}
+
 	b = b.text(`"operation":`, d.Operation)
 	b = append(b, `,"resources":{`...)
 	b = b.number(`"total":`, d.Resources.Total)
