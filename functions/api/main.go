@@ -3,12 +3,9 @@
 package main
 
 import (
-	"context"
 	"log/slog"
-	"net/http"
-	"os"
 
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -45,29 +42,9 @@ type config struct {
 // version is set by the linker.
 var version = "development"
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	handler, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(lambdahttp.New(handler, log))
-}
-
-func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
+func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error) {
 	grants, err := awsconf.JSON[map[string]lambdahttp.Grant]("IAM_PRINCIPALS", c.IamPrincipals)
 	if err != nil {
 		return nil, err
@@ -99,8 +76,10 @@ func wire(ctx context.Context, log *slog.Logger) (http.Handler, error) {
 		Limits: limits, Grants: table, Log: log,
 	}
 
-	return httpapi.New(httpapi.Options{ //nolint:contextcheck // each request brings its own context
+	handler := httpapi.New(httpapi.Options{
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
 		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version,
-	}), nil
+	})
+
+	return lambdahttp.New(handler, log), nil
 }

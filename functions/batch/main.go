@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"log/slog"
-	"os"
 
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -27,29 +25,9 @@ type config struct {
 	Region       string `env:"AWS_REGION"`
 }
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	run, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(lambdastep.Wrap(log, run))
-}
-
-func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
+func wire(log *slog.Logger, sdk aws.Config, c config) (lambdastep.Step, error) {
 	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	worker := &workflow.Worker{
 		Store: table,
@@ -58,5 +36,5 @@ func wire(ctx context.Context, log *slog.Logger) (lambdastep.Step, error) {
 		Clock: workflow.WallClock{}, Log: log,
 	}
 
-	return lambdastep.Worker(worker, lambdastep.Sweeper(worker, "batch", table)), nil
+	return lambdastep.Worker(worker, "batch", table), nil
 }

@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 
@@ -37,29 +36,9 @@ type watch struct {
 	expiry *workflow.Expiry
 }
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	handle, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(handle)
-}
-
-func wire(ctx context.Context, log *slog.Logger) (func(context.Context, events.EventBridgeEvent) error, error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
+func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, events.EventBridgeEvent) error, error) {
 	graphs, err := workflow.NewGraphs(all.Kinds(all.Clients{}))
 	if err != nil {
 		return nil, err

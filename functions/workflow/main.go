@@ -4,9 +4,8 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
@@ -20,29 +19,9 @@ type config struct {
 	Table string `env:"TABLE"`
 }
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	run, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(lambdastep.Wrap(log, run))
-}
-
-func wire(ctx context.Context, log *slog.Logger) (func(context.Context, workflow.Input) (workflow.Plan, error), error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
+func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, workflow.Input) (workflow.Plan, error), error) {
 	graphs, err := workflow.NewGraphs(all.Kinds(all.Clients{}))
 	if err != nil {
 		return nil, err
@@ -52,5 +31,5 @@ func wire(ctx context.Context, log *slog.Logger) (func(context.Context, workflow
 		Store: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table), Graphs: graphs, Clock: workflow.WallClock{}, Log: log,
 	}
 
-	return conductor.Run, nil
+	return lambdastep.Wrap(log, conductor.Run), nil
 }

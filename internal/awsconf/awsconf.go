@@ -1,4 +1,5 @@
-// Package awsconf reads what a function is told by its environment and loads the SDK's configuration, once. No other room reads the environment.
+// Package awsconf starts a function: it reads what the function is told by its environment and loads the SDK's configuration, once. No other room reads the
+// environment.
 package awsconf
 
 import (
@@ -11,10 +12,41 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 )
+
+// Start is the main of every function: settings and SDK go to wire, whose handler Lambda calls from then on. A function that cannot start says why in its
+// log and exits with 1.
+func Start[C, H any](wire func(log *slog.Logger, sdk aws.Config, c C) (H, error)) {
+	log := Logger()
+
+	handler, err := begin(context.Background(), log, wire)
+	if err != nil {
+		log.Error("start", "error", err)
+		os.Exit(1)
+	}
+
+	lambda.Start(handler)
+}
+
+func begin[C, H any](ctx context.Context, log *slog.Logger, wire func(*slog.Logger, aws.Config, C) (H, error)) (H, error) {
+	var none H
+
+	c, err := Load[C]()
+	if err != nil {
+		return none, err
+	}
+
+	sdk, err := SDK(ctx)
+	if err != nil {
+		return none, err
+	}
+
+	return wire(log, sdk, c)
+}
 
 // Load fills a struct from the environment: each field with an `env:"NAME"` tag from that variable. Every variable that is missing or empty is reported
 // at once, save those tagged `env:"NAME,optional"`. template.yaml sets exactly these variables; a test compares the two.

@@ -92,7 +92,9 @@ type validator struct {
 
 // refuse adds a finding. Remedy and format are sentences.
 func (v *validator) refuse(pointer, code, remedy, format string, args ...any) {
-	v.findings = append(v.findings, Errorf(Invalid, code, format, args...).WithRemedy("%s", remedy).At(pointer).Finding())
+	v.findings = append(v.findings, Finding{
+		Level: LevelError, Class: Invalid, Code: code, Pointer: pointer, Message: clip(fmt.Sprintf(format, args...)), Remedy: clip(remedy),
+	})
 }
 
 func (v *validator) storage(s Storage) {

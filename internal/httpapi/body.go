@@ -95,69 +95,129 @@ const (
 	errTwice  bodyError = "The body has an object in which a member appears twice."
 )
 
-// strict parses JSON and refuses what parsers read differently: members that appear twice, bytes that are not UTF-8, something after the end.
+// strict parses JSON and refuses what parsers read differently: members that appear twice, bytes that are not UTF-8, something after the end. Numbers stay
+// as they are written.
 func strict(body []byte) (any, error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return nil, errSyntax
 	}
 
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
+	r := &reader{rest: body}
 
-	return value(dec, 0)
+	return r.value(0)
 }
 
-func value(dec *json.Decoder, depth int) (any, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, errSyntax
+// reader walks through JSON that is known to be valid.
+type reader struct{ rest []byte }
+
+// next skips white space, the colons and the commas, and tells what begins there.
+func (r *reader) next() byte {
+	r.rest = bytes.TrimLeft(r.rest, " \t\r\n:,")
+
+	return r.rest[0]
+}
+
+func (r *reader) take(n int) []byte {
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+
+	return taken
+}
+
+func (r *reader) value(depth int) (any, error) {
+	switch r.next() {
+	case '{':
+		return r.object(depth + 1)
+	case '[':
+		return r.array(depth + 1)
+	case '"':
+		return r.text()
+	case 't':
+		r.take(len("true"))
+
+		return true, nil
+	case 'f':
+		r.take(len("false"))
+
+		return false, nil
+	case 'n':
+		r.take(len("null"))
+
+		return nil, nil //nolint:nilnil // null is nil
 	}
 
-	delim, ok := token.(json.Delim)
-	if !ok {
-		return token, nil
+	end := bytes.IndexAny(r.rest, " \t\r\n,]}")
+	if end < 0 {
+		end = len(r.rest)
 	}
 
-	if depth++; depth > maxDepth {
+	return json.Number(r.take(end)), nil
+}
+
+func (r *reader) object(depth int) (any, error) {
+	if depth > maxDepth {
 		return nil, errDeep
-	}
-
-	if delim == '[' {
-		list := []any{}
-
-		for dec.More() {
-			item, err := value(dec, depth)
-			if err != nil {
-				return nil, err
-			}
-
-			list = append(list, item)
-		}
-
-		_, err = dec.Token()
-
-		return list, err
 	}
 
 	object := map[string]any{}
 
-	for dec.More() {
-		name, err := dec.Token()
+	for r.take(1); r.next() != '}'; {
+		name, err := r.text()
 		if err != nil {
-			return nil, errSyntax
+			return nil, err
 		}
 
-		key, _ := name.(string)
-		if _, twice := object[key]; twice {
+		if _, twice := object[name]; twice {
 			return nil, errTwice
 		}
 
-		if object[key], err = value(dec, depth); err != nil {
+		if object[name], err = r.value(depth); err != nil {
 			return nil, err
 		}
 	}
 
-	_, err = dec.Token()
+	r.take(1)
 
-	return object, err
+	return object, nil
+}
+
+func (r *reader) array(depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, errDeep
+	}
+
+	list := []any{}
+
+	for r.take(1); r.next() != ']'; {
+		item, err := r.value(depth)
+		if err != nil {
+			return nil, err
+		}
+
+		list = append(list, item)
+	}
+
+	r.take(1)
+
+	return list, nil
+}
+
+// text reads a string. One with escapes is left to encoding/json.
+func (r *reader) text() (string, error) {
+	end := 1
+	for escaped := false; escaped || r.rest[end] != '"'; end++ {
+		escaped = !escaped && r.rest[end] == '\\'
+	}
+
+	quoted := r.take(end + 1)
+	if !bytes.ContainsRune(quoted, '\\') {
+		return string(quoted[1:end]), nil
+	}
+
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		return "", errSyntax
+	}
+
+	return text, nil
 }

@@ -1,6 +1,10 @@
 package httpapi
 
-import "github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+import (
+	"sync"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+)
 
 // typeOf is the URI of a problem type: relative, so that it leads to the page of the very API that answered. The fragment is stable.
 func typeOf(code string) string { return "/docs#problem-" + code }
@@ -100,17 +104,43 @@ func catalogue() []entry {
 	}
 }
 
-// titleOf is the same for every problem of a code.
-func titleOf(code string, class deploy.Class) string {
+// titles is the catalogue as problems look it up. It is made once and never changes.
+var titles = sync.OnceValue(func() map[string]string { //nolint:gochecknoglobals // a constant, which Go has no literal for
+	m := map[string]string{}
 	for _, e := range catalogue() {
-		if e.Code == code {
-			return e.Title
-		}
+		m[e.Code] = e.Title
 	}
 
-	return map[deploy.Class]string{
-		deploy.NotReady: "Not ready yet", deploy.Throttled: "AWS asked to slow down", deploy.Transient: "An answer is missing", deploy.Conflict: "Something is in the way",
-		deploy.Denied: "Not allowed", deploy.Quota: "A limit of the account is reached", deploy.Capacity: "AWS has no capacity", deploy.Invalid: "It cannot be as asked",
-		deploy.Gone: "It is not there", deploy.Internal: "An error of the service",
-	}[class]
+	return m
+})
+
+// titleOf is the same for every problem of a code.
+func titleOf(code string, class deploy.Class) string {
+	if title, ok := titles()[code]; ok {
+		return title
+	}
+
+	switch class {
+	case deploy.NotReady:
+		return "Not ready yet"
+	case deploy.Throttled:
+		return "AWS asked to slow down"
+	case deploy.Transient:
+		return "An answer is missing"
+	case deploy.Conflict:
+		return "Something is in the way"
+	case deploy.Denied:
+		return "Not allowed"
+	case deploy.Quota:
+		return "A limit of the account is reached"
+	case deploy.Capacity:
+		return "AWS has no capacity"
+	case deploy.Invalid:
+		return "It cannot be as asked"
+	case deploy.Gone:
+		return "It is not there"
+	case deploy.Internal:
+	}
+
+	return "An error of the service"
 }

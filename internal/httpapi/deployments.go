@@ -295,9 +295,9 @@ func (s *server) list(ctx context.Context, in *listInput) (*listOutput, error) {
 		last = page[len(page)-1].Name
 	}
 
-	out := &listOutput{Body: Deployments{Deployments: []Deployment{}}}
-	for _, d := range page {
-		out.Body.Deployments = append(out.Body.Deployments, s.deploymentView(d, Count{Total: d.Total, Ready: d.Ready}))
+	out := &listOutput{Body: Deployments{Deployments: make([]Deployment, len(page))}}
+	for i, d := range page {
+		out.Body.Deployments[i] = s.deploymentView(d, Count{Total: d.Total, Ready: d.Ready})
 	}
 
 	if more && last > after {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -12,8 +13,6 @@ import (
 )
 
 func (s *server) config() huma.Config {
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
-
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -23,7 +22,7 @@ func (s *server) config() huma.Config {
 			},
 			Servers: []*huma.Server{{URL: "/", Description: "With a token of the installation's issuer"}, {URL: iamBase, Description: "Signed with IAM"}},
 			Components: &huma.Components{
-				Schemas: registry,
+				Schemas: newRegistry(),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A token of the installation's OIDC issuer, for the routes under /v1"},
 					"iam":   {Type: "apiKey", In: "header", Name: "Authorization", Description: "AWS Signature Version 4, for the routes under /iam/v1"},
@@ -31,7 +30,7 @@ func (s *server) config() huma.Config {
 			},
 			Security: []map[string][]string{{"token": {}}, {"iam": {}}},
 		},
-		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		Formats:                      map[string]huma.Format{"application/json": format(), "json": format()},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{s.transform},
@@ -52,10 +51,12 @@ func (s *server) route(method, path, id, summary string, role deploy.Role, succe
 		Responses: map[string]*huma.Response{},
 	}
 
+	shown := s.schema(Problem{})
+
 	for _, status := range append(others, http.StatusInternalServerError) {
 		r := &huma.Response{Description: http.StatusText(status)}
 		if status >= http.StatusBadRequest {
-			r.Content = map[string]*huma.MediaType{problemType: {Schema: s.schema(Problem{})}}
+			r.Content = map[string]*huma.MediaType{problemType: {Schema: shown}}
 		}
 
 		op.Responses[strconv.Itoa(status)] = r
@@ -94,7 +95,7 @@ func (s *server) open() {
 	})
 	s.mux.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.document) // likewise
+		_, _ = w.Write(s.document()) // likewise
 	})
 	s.mux.Get("/docs", s.docs)
 
@@ -113,20 +114,14 @@ func (s *server) open() {
 	}
 }
 
-// finishDocument takes out what huma adds of its own and freezes the document.
+// finishDocument says how the document is written. From here on nothing changes it.
 func (s *server) finishDocument() {
-	schemas := s.api.OpenAPI().Components.Schemas.Map()
-	delete(schemas, "ErrorModel")
-	delete(schemas, "ErrorDetail")
+	s.document = sync.OnceValue(func() []byte {
+		b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
+		if err != nil {
+			panic(err) // a wiring mistake: the document of our own routes
+		}
 
-	for _, schema := range schemas {
-		neverNull(schema)
-	}
-
-	b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
-	if err != nil {
-		panic(err) // a wiring mistake: the document of our own routes
-	}
-
-	s.document = append(b, '\n')
+		return append(b, '\n')
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 )
@@ -95,7 +96,12 @@ func TestRoutes(t *testing.T) {
 				allow := strings.Split(a.header.Get("Allow"), ", ")
 				slices.Sort(allow)
 
-				if diff := cmp.Diff(methods, allow); diff != "" {
+				want := slices.Clone(methods)
+				if slices.Contains(methods, "GET") {
+					want = append(want, "HEAD")
+				}
+
+				if diff := cmp.Diff(want, allow, cmpopts.SortSlices(strings.Compare)); diff != "" {
 					t.Errorf("%s %s: Allow %s", method, path, diff)
 				}
 			}
@@ -109,6 +115,42 @@ func TestRoutes(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(absent, " ")
 		w.do(method, path, "").want(http.StatusNotFound, "no_such_route")
+	}
+}
+
+// Whoever takes GET takes HEAD, and answers the same without the body (RFC 9110, 9.1 and 9.3.2).
+func TestHead(t *testing.T) {
+	t.Parallel()
+
+	for _, tc := range []struct {
+		why, path string
+		status    int
+	}{
+		{"a deployment, with its ETag", "/v1/deployments/team-a", http.StatusOK},
+		{"a list", "/v1/deployments", http.StatusOK},
+		{"under the other base", "/iam/v1/deployments/team-a", http.StatusOK},
+		{"a document that is written by hand", "/openapi.json", http.StatusOK},
+		{"the page, with its own policy", "/docs", http.StatusOK},
+		{"health", "/healthz", http.StatusOK},
+		{"a problem of a handler", "/v1/deployments/team-b", http.StatusNotFound},
+		{"a problem of a parameter", "/v1/deployments?colour=red", http.StatusUnprocessableEntity},
+		{"no route", "/v2/deployments", http.StatusNotFound},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t)
+			w.create(`{"name":"team-a"}`)
+
+			get, head := w.do(http.MethodGet, tc.path, "").want(tc.status), w.do(http.MethodHead, tc.path, "")
+			if head.status != tc.status || len(head.body) > 0 || len(get.body) == 0 {
+				t.Errorf("HEAD answers %d with %d bytes, GET %d with %d", head.status, len(head.body), get.status, len(get.body))
+			}
+
+			if diff := cmp.Diff(get.header, head.header); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

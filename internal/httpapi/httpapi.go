@@ -72,13 +72,21 @@ type server struct {
 	Options
 	mux *chi.Mux
 	api huma.API
-	// document is the OpenAPI document as it is served.
-	document []byte
+	// headers are in every answer.
+	headers http.Header
+	// document is the OpenAPI document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
+	document func() []byte
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.
 func New(o Options) http.Handler {
-	s := &server{Options: o, mux: chi.NewMux()}
+	s := &server{Options: o, mux: chi.NewMux(), headers: http.Header{
+		"X-Content-Type-Options":    {"nosniff"},
+		"Cache-Control":             {"no-store"},
+		"Referrer-Policy":           {"no-referrer"},
+		"Strict-Transport-Security": {"max-age=63072000"},
+		"Content-Security-Policy":   {"default-src 'none'; frame-ancestors 'none'"},
+	}}
 	s.Version = cmp.Or(s.Version, "development")
 
 	s.mux.NotFound(func(w http.ResponseWriter, r *http.Request) {
@@ -138,12 +146,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 
-	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Strict-Transport-Security", "max-age=63072000")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	if r.Method == http.MethodHead {
+		r.Method, w = http.MethodGet, bodiless{w} // r is a copy
+	}
+
+	maps.Copy(w.Header(), s.headers)
 
 	defer func() { //nolint:contextcheck // the request carries its context
 		if v := recover(); v != nil {
@@ -154,6 +161,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 
 	s.mux.ServeHTTP(w, r)
 }
+
+// bodiless answers HEAD: as GET is answered, without the body (RFC 9110, 9.3.2). Servers drop it too, API Gateway's events know no such rule.
+type bodiless struct{ http.ResponseWriter }
+
+func (bodiless) Write(b []byte) (int, error) { return len(b), nil }
 
 func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	// A custom method such as {name}:plan that is not built is no route at all; chi takes it for a name.
@@ -168,6 +180,10 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if s.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
 			allow = append(allow, method)
+		}
+
+		if method == http.MethodGet && len(allow) > 0 {
+			allow = append(allow, http.MethodHead)
 		}
 	}
 

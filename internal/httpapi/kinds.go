@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -30,17 +31,22 @@ type Kinds struct {
 type kindsOutput struct{ Body Kinds }
 
 func (s *server) kinds() {
-	out := &kindsOutput{Body: Kinds{Kinds: []Kind{}}}
+	// The same answer each time, made when somebody first asks: the schemas take longer than the rest of the start.
+	out := sync.OnceValue(func() *kindsOutput {
+		out := &kindsOutput{Body: Kinds{Kinds: []Kind{}}}
 
-	for _, k := range s.Graphs.Kinds {
-		a := k.About()
-		out.Body.Kinds = append(out.Body.Kinds, Kind{
-			Name: a.Name, Doc: a.Doc, Component: a.Component, Family: a.Family, Needs: append([]string{}, a.Needs...), Many: a.Many, Settings: settings(a.Settings),
-		})
-	}
+		for _, k := range s.Graphs.Kinds {
+			a := k.About()
+			out.Body.Kinds = append(out.Body.Kinds, Kind{
+				Name: a.Name, Doc: a.Doc, Component: a.Component, Family: a.Family, Needs: append([]string{}, a.Needs...), Many: a.Many, Settings: settings(a.Settings),
+			})
+		}
+
+		return out
+	})
 
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/kinds", "listKinds", "List the resource kinds on offer", deploy.Viewer, 200, 403, 422),
-		func(context.Context, *Acting) (*kindsOutput, error) { return out, nil })
+		func(context.Context, *Acting) (*kindsOutput, error) { return out(), nil })
 }
 
 // settings is a JSON Schema that stands on its own.

@@ -251,7 +251,10 @@ func (w *world) do(method, path, body string, header ...string) answer {
 	w.handler.ServeHTTP(rec, r)
 
 	a := answer{t: w.t, status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
-	w.schemas.check(w.t, method, r.URL.Path, a)
+
+	if method != http.MethodHead { // whose answers have no body to compare
+		w.schemas.check(w.t, method, r.URL.Path, a)
+	}
 
 	return a
 }

@@ -35,9 +35,12 @@ func RequestID(r *http.Request) string {
 	return ""
 }
 
+// Handler answers API Gateway's events.
+type Handler = func(context.Context, events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error)
+
 // New makes a Lambda handler of an http.Handler. The handler sees the invocation's deadline. An event that is no request is answered as API Gateway
 // would, 400 with a message; the handler's own answers pass unchanged. It never returns an error: API Gateway would show nothing of it.
-func New(handler http.Handler, log *slog.Logger) func(context.Context, events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+func New(handler http.Handler, log *slog.Logger) Handler {
 	adapter := httpadapter.NewV2(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		restore(r)
 

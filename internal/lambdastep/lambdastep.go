@@ -52,15 +52,17 @@ type Step = func(context.Context, workflow.Input) (struct{}, error)
 // VerbSweep is what the schedule asks of a worker function; no state of the machine does.
 const VerbSweep workflow.Verb = "sweep"
 
-// Worker makes a worker's step, and its family's sweep, a handler.
-func Worker(w *workflow.Worker, s *sweep.Sweeper) Step {
-	return func(ctx context.Context, in workflow.Input) (struct{}, error) {
+// Worker makes a worker and its family's sweep the handler of a function. What the sweep notes stands beside the records.
+func Worker(w *workflow.Worker, family string, notes store.Sweeps) Step {
+	sweeper := Sweeper(w, family, notes)
+
+	return Wrap(w.Log, func(ctx context.Context, in workflow.Input) (struct{}, error) {
 		if in.Verb == VerbSweep {
-			return struct{}{}, s.Run(ctx)
+			return struct{}{}, sweeper.Run(ctx)
 		}
 
 		return struct{}{}, w.Run(ctx, in)
-	}
+	})
 }
 
 // Sweeper is the sweeper of a worker's family. It stands on what the worker stands on.

@@ -1,8 +1,8 @@
 // Command server serves what requests per second are measured on, on a free port whose address it prints first; and it measures the adapter between
 // API Gateway's events and the API by itself.
 //
-//	server api            the API over the store in memory, which copies every record that it hands out
-//	server api-alone      the API over records that are there and need no copying: what the API costs by itself
+//	server api            the API over records that are there: what the API costs by itself, without any store
+//	server api-copying    the API over the store in memory, which copies every record that it hands out
 //	server bare < pages   net/http alone, with the answers of the API as it got them: [{"method", "path", "status", "body"}]
 //	server adapter        prints how many nanoseconds a GET takes without and with the adapter
 package main
@@ -51,7 +51,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: server api | api-alone | bare | adapter")
+		return errors.New("usage: server api | api-copying | bare | adapter")
 	}
 
 	if args[0] == "bare" {
@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 		return serve(ctx, bare(pages))
 	}
 
-	handler, err := api(ctx, args[0] == "api-alone")
+	handler, err := api(ctx, args[0] == "api-copying")
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (started) Alive(context.Context, workflow.Execution) (alive, known bool, er
 }
 
 // api is the API with deployments that stand.
-func api(ctx context.Context, alone bool) (http.Handler, error) {
+func api(ctx context.Context, copying bool) (http.Handler, error) {
 	graphs, err := workflow.NewGraphs(all.Kinds(all.Clients{}))
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func api(ctx context.Context, alone bool) (http.Handler, error) {
 	}
 
 	var records httpapi.Records = table
-	if alone {
+	if !copying {
 		if records, err = freeze(ctx, table); err != nil {
 			return nil, err
 		}
@@ -168,8 +168,8 @@ func freeze(ctx context.Context, table *memory.Store) (*frozen, error) {
 
 func (f *frozen) Load(context.Context, deploy.Key) (*store.Record, error) { return f.record, nil }
 
-func (f *frozen) Deployments(context.Context, store.List) (page []deploy.Deployment, more bool, err error) {
-	return f.list, false, nil
+func (f *frozen) Deployments(_ context.Context, list store.List) (page []deploy.Deployment, more bool, err error) {
+	return f.list[:list.Size], len(f.list) > list.Size, nil
 }
 
 // commit writes the record of a default deployment whose create has ended well.

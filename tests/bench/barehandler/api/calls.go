@@ -3,124 +3,25 @@
 package main
 
 import (
-	"github.com/aws/aws-sdk-go-v2/service/batch"
+	"slices"
+
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
-	"github.com/aws/aws-sdk-go-v2/service/sfn"
+
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/batchcalls"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/ec2calls"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/iamcalls"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/s3calls"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/sfncalls"
 )
 
 // calls keeps the calls that functions/api can make in the binary.
 func calls() []any {
-	return []any{
-		(*batch.Client).CreateComputeEnvironment,
-		(*batch.Client).CreateJobQueue,
-		(*batch.Client).DeleteComputeEnvironment,
-		(*batch.Client).DeleteJobQueue,
-		(*batch.Client).DescribeComputeEnvironments,
-		(*batch.Client).DescribeJobQueues,
-		(*batch.Client).ListJobs,
-		(*batch.Client).TagResource,
-		(*batch.Client).TerminateJob,
-		(*batch.Client).UpdateComputeEnvironment,
-		(*batch.Client).UpdateJobQueue,
+	return slices.Concat(batchcalls.List(), ec2calls.List(), iamcalls.List(), s3calls.List(), sfncalls.List(), []any{
 		(*dynamodb.Client).DeleteItem,
 		(*dynamodb.Client).PutItem,
 		(*dynamodb.Client).Query,
 		(*dynamodb.Client).TransactWriteItems,
-		(*ec2.Client).AssociateRouteTable,
-		(*ec2.Client).AttachInternetGateway,
-		(*ec2.Client).AuthorizeSecurityGroupEgress,
-		(*ec2.Client).CreateInternetGateway,
-		(*ec2.Client).CreateLaunchTemplate,
-		(*ec2.Client).CreateLaunchTemplateVersion,
-		(*ec2.Client).CreateRoute,
-		(*ec2.Client).CreateRouteTable,
-		(*ec2.Client).CreateSecurityGroup,
-		(*ec2.Client).CreateSubnet,
-		(*ec2.Client).CreateVpc,
-		(*ec2.Client).CreateVpcEndpoint,
-		(*ec2.Client).DeleteInternetGateway,
-		(*ec2.Client).DeleteLaunchTemplate,
-		(*ec2.Client).DeleteRouteTable,
-		(*ec2.Client).DeleteSecurityGroup,
-		(*ec2.Client).DeleteSubnet,
-		(*ec2.Client).DeleteVpc,
-		(*ec2.Client).DeleteVpcEndpoints,
-		(*ec2.Client).DescribeAvailabilityZones,
-		(*ec2.Client).DescribeInstanceTypeOfferings,
-		(*ec2.Client).DescribeInternetGateways,
-		(*ec2.Client).DescribeLaunchTemplateVersions,
-		(*ec2.Client).DescribeLaunchTemplates,
-		(*ec2.Client).DescribeNetworkInterfaces,
-		(*ec2.Client).DescribeRouteTables,
-		(*ec2.Client).DescribeSecurityGroups,
-		(*ec2.Client).DescribeSubnets,
-		(*ec2.Client).DescribeVpcAttribute,
-		(*ec2.Client).DescribeVpcEndpoints,
-		(*ec2.Client).DescribeVpcs,
-		(*ec2.Client).DetachInternetGateway,
-		(*ec2.Client).DisassociateRouteTable,
-		(*ec2.Client).ModifyLaunchTemplate,
-		(*ec2.Client).ModifySubnetAttribute,
-		(*ec2.Client).ModifyVpcAttribute,
-		(*ec2.Client).ModifyVpcEndpoint,
-		(*ec2.Client).ReplaceRoute,
-		(*ec2.Client).ReplaceRouteTableAssociation,
-		(*ec2.Client).RevokeSecurityGroupIngress,
-		(*ec2.Client).UpdateSecurityGroupRuleDescriptionsEgress,
-		(*iam.Client).AddRoleToInstanceProfile,
-		(*iam.Client).AttachRolePolicy,
-		(*iam.Client).CreateInstanceProfile,
-		(*iam.Client).CreateRole,
-		(*iam.Client).CreateServiceLinkedRole,
-		(*iam.Client).DeleteInstanceProfile,
-		(*iam.Client).DeleteRole,
-		(*iam.Client).DeleteRolePolicy,
-		(*iam.Client).DetachRolePolicy,
-		(*iam.Client).GetInstanceProfile,
-		(*iam.Client).GetRole,
-		(*iam.Client).GetRolePolicy,
-		(*iam.Client).ListAttachedRolePolicies,
-		(*iam.Client).ListInstanceProfiles,
-		(*iam.Client).ListInstanceProfilesForRole,
-		(*iam.Client).ListRolePolicies,
-		(*iam.Client).ListRoles,
-		(*iam.Client).PutRolePermissionsBoundary,
-		(*iam.Client).PutRolePolicy,
-		(*iam.Client).RemoveRoleFromInstanceProfile,
-		(*iam.Client).TagInstanceProfile,
-		(*iam.Client).TagRole,
-		(*iam.Client).UpdateAssumeRolePolicy,
-		(*s3.Client).AbortMultipartUpload,
-		(*s3.Client).CreateBucket,
-		(*s3.Client).CreateSession,
-		(*s3.Client).DeleteBucket,
-		(*s3.Client).DeleteBucketPolicy,
-		(*s3.Client).DeleteObject,
-		(*s3.Client).DeleteObjects,
-		(*s3.Client).GetBucketEncryption,
-		(*s3.Client).GetBucketLifecycleConfiguration,
-		(*s3.Client).GetBucketOwnershipControls,
-		(*s3.Client).GetBucketPolicy,
-		(*s3.Client).GetBucketTagging,
-		(*s3.Client).GetBucketVersioning,
-		(*s3.Client).GetPublicAccessBlock,
-		(*s3.Client).HeadBucket,
-		(*s3.Client).ListBuckets,
-		(*s3.Client).ListMultipartUploads,
-		(*s3.Client).ListObjectVersions,
-		(*s3.Client).PutBucketEncryption,
-		(*s3.Client).PutBucketLifecycleConfiguration,
-		(*s3.Client).PutBucketOwnershipControls,
-		(*s3.Client).PutBucketPolicy,
-		(*s3.Client).PutBucketTagging,
-		(*s3.Client).PutBucketVersioning,
-		(*s3.Client).PutPublicAccessBlock,
 		(*servicequotas.Client).GetServiceQuota,
-		(*sfn.Client).DescribeExecution,
-		(*sfn.Client).StartExecution,
-	}
+	})
 }

@@ -4,15 +4,14 @@ package main
 
 import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/sfn"
+
+	"github.com/metaflow-deployer/metaflow-deployer/tests/bench/barehandler/calls/sfncalls"
 )
 
 // calls keeps the calls that functions/watchdog can make in the binary.
 func calls() []any {
-	return []any{
+	return append(sfncalls.List(),
 		(*dynamodb.Client).Query,
 		(*dynamodb.Client).TransactWriteItems,
-		(*sfn.Client).DescribeExecution,
-		(*sfn.Client).StartExecution,
-	}
+	)
 }
