@@ -30,7 +30,7 @@ func (s *server) config() huma.Config {
 			},
 			Security: []map[string][]string{{"token": {}}, {"iam": {}}},
 		},
-		Formats:                      map[string]huma.Format{"application/json": format(), "json": format()},
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{s.transform},
