@@ -376,6 +376,10 @@ func kindMutations() []mutation {
 			"	return err == nil, nil\n}", "	return true, nil\n}", group,
 		},
 		{
+			"rules-not-found-are-gone", "a group that anybody may enter would be called ready", group[2:] + "/securitygroup.go",
+			"		if err == nil {\n			return false, nil", "		if err == nil {\n			return true, nil", group,
+		},
+		{
 			"unseen-is-set-route", "a route that leads elsewhere would be taken for ours because ours was refused", "internal/kind/routetable/routetable.go",
 			`create default route of %s: %w", id, err)
 	}
