@@ -28,6 +28,8 @@ type EC2 struct {
 	interfaces map[string]*netInterface
 	templates  map[string]*template
 	tokens     map[string]remembered
+	// associated says when each association of a route table was made.
+	associated map[string]born
 
 	// Lag is how long a new thing stays invisible to every call but the one that made it. EC2 API developer guide, "Eventual consistency".
 	Lag time.Duration
@@ -44,8 +46,8 @@ func newEC2(w *World) *EC2 {
 	return &EC2{
 		w: w, vpcs: map[string]*vpc{}, gateways: map[string]*gateway{}, tables: map[string]*table{}, subnets: map[string]*subnet{},
 		endpoints: map[string]*endpoint{}, groups: map[string]*group{}, interfaces: map[string]*netInterface{}, templates: map[string]*template{},
-		tokens: map[string]remembered{},
-		Zones:  []types.AvailabilityZone{zone("us-east-1a"), zone("us-east-1b"), zone("us-east-1c")},
+		tokens: map[string]remembered{}, associated: map[string]born{},
+		Zones: []types.AvailabilityZone{zone("us-east-1a"), zone("us-east-1b"), zone("us-east-1c")},
 		Offers: map[string][]string{
 			"us-east-1a": {"m5.large", "m5.xlarge", "c5.large", "r5.large"},
 			"us-east-1b": {"m5.large", "m5.xlarge", "c5.large", "r5.large"},

@@ -443,7 +443,7 @@ func (e *EC2) describeTable(t *table) *types.RouteTable {
 	for _, id := range sortedKeys(t.associations) {
 		out.Associations = append(out.Associations, types.RouteTableAssociation{
 			RouteTableAssociationId: aws.String(id), RouteTableId: aws.String(t.id), SubnetId: aws.String(t.associations[id]), Main: aws.Bool(false),
-			AssociationState: &types.RouteTableAssociationState{State: types.RouteTableAssociationStateCodeAssociated},
+			AssociationState: e.associationState(id),
 		})
 	}
 
@@ -563,15 +563,14 @@ func (e *EC2) AssociateRouteTable(ctx context.Context, in *ec2.AssociateRouteTab
 				}
 
 				if subnet == s.id {
-					return &ec2.AssociateRouteTableOutput{AssociationId: aws.String(id)}, nil
+					return &ec2.AssociateRouteTableOutput{AssociationId: aws.String(id), AssociationState: e.associationState(id)}, nil
 				}
 			}
 		}
 
-		id := e.w.id("rtbassoc")
-		t.associations[id] = s.id
+		id := e.associate(t, s.id)
 
-		return &ec2.AssociateRouteTableOutput{AssociationId: aws.String(id)}, nil
+		return &ec2.AssociateRouteTableOutput{AssociationId: aws.String(id), AssociationState: e.associationState(id)}, nil
 	})
 }
 
@@ -588,11 +587,27 @@ func (e *EC2) ReplaceRouteTableAssociation(ctx context.Context, in *ec2.ReplaceR
 			return nil, err
 		}
 
-		id := e.w.id("rtbassoc")
-		to.associations[id] = subnet
+		id := e.associate(to, subnet)
 
-		return &ec2.ReplaceRouteTableAssociationOutput{NewAssociationId: aws.String(id)}, nil
+		return &ec2.ReplaceRouteTableAssociationOutput{NewAssociationId: aws.String(id), AssociationState: e.associationState(id)}, nil
 	})
+}
+
+func (e *EC2) associate(t *table, subnet string) string {
+	id := e.w.id("rtbassoc")
+	t.associations[id], e.associated[id] = subnet, e.now()
+
+	return id
+}
+
+// associationState: an association may take a while. API reference, RouteTableAssociationState.
+func (e *EC2) associationState(id string) *types.RouteTableAssociationState {
+	state := types.RouteTableAssociationStateCodeAssociated
+	if e.w.Now().Before(e.associated[id].at.Add(e.w.Takes.Associating)) {
+		state = types.RouteTableAssociationStateCodeAssociating
+	}
+
+	return &types.RouteTableAssociationState{State: state}
 }
 
 // DisassociateRouteTable leaves the subnet to the main table. API reference, DisassociateRouteTable.

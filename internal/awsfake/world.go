@@ -70,7 +70,7 @@ func New() *World {
 // Takes is how long AWS takes to make things what they are to be.
 type Takes struct {
 	// EC2 promises no times.
-	VPCPending, SubnetPending, EndpointPending, EndpointDeleting time.Duration
+	VPCPending, SubnetPending, Associating, EndpointPending, EndpointDeleting time.Duration
 	// Of Batch, the scaling update of an environment is quick, that of its infrastructure not.
 	EnvironmentCreating, EnvironmentScaling, EnvironmentUpdating, EnvironmentDeleting time.Duration
 	QueueCreating, QueueUpdating, QueueDeleting                                       time.Duration

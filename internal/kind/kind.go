@@ -21,7 +21,9 @@ type Kind interface {
 	About() About
 	// Plan lists the resources of this kind that a spec (defaults filled in, valid) asks for, in a stable order. It is pure.
 	Plan(spec deploy.Spec) []Item
-	// Ensure looks, compares with what is wanted, does the next thing towards it, and says whether the object can be used now.
+	// Ensure looks, compares with what is wanted, does the next thing towards it, and says whether the object can be used now. Within one look it may
+	// believe what AWS answers: a create shows the new object, and a change that AWS has acknowledged is made. It must not believe what is no answer to
+	// this very look: a refusal that means only that AWS does not see the object or the change yet, or the answer that a client token repeats.
 	Ensure(ctx context.Context, c *Call) (Result, error)
 	// Remove looks and does the next thing towards gone. Never having existed is gone. It removes only what carries this owner's tags.
 	Remove(ctx context.Context, c *Call) (Result, error)

@@ -349,7 +349,7 @@ func kindMutations() []mutation {
 			"quota-page-forgotten", "a create would be let in where the account is full", "internal/kind/vpc/vpc.go", "	for pages.HasMorePages() {", "	if pages.HasMorePages() {", vpc,
 		},
 		{"delete-error-swallowed", "a VPC that AWS refuses to delete would seem to be on its way", "internal/kind/vpc/vpc.go", `	if err = awserr.IgnoreGone(err); err != nil {
-		return kind.Result{ID: id}, fmt.Errorf("delete VPC %s: %w", id, err)
+		return kind.Result{ID: id(found)}, fmt.Errorf("delete VPC %s: %w", id(found), err)
 	}
 `, "	_ = err\n", vpc},
 		{
@@ -396,6 +396,48 @@ func kindMutations() []mutation {
 		{
 			"endpoint-refusal-ignored", "an endpoint that AWS did not delete would seem to be on its way", "internal/kind/vpcendpoint/vpcendpoint.go",
 			"		err = unsuccessful(out.Unsuccessful)", "		_ = out", endpoint,
+		},
+		{
+			"first-answer-for-ever", "EC2 answers a repeated create as it did the first, also when the endpoint is gone", "internal/kind/vpcendpoint/vpcendpoint.go",
+			"		if first {", "		if true || first {", endpoint,
+		},
+		{
+			"unseen-is-set-vpc", "a VPC that does not take its DNS settings yet would be called ready without them", "internal/kind/vpc/vpc.go",
+			"		if err := v.enable(ctx, id, d.Property); err != nil {", "		if err := v.enable(ctx, id, d.Property); awserr.IgnoreGone(err) != nil {", vpc,
+		},
+		{
+			"unseen-is-set-subnet", "a subnet that does not take its settings yet would be called ready without them", "internal/kind/subnet/subnet.go",
+			"		return err == nil, nil", "		return true, nil", "./internal/kind/subnet",
+		},
+		{
+			"associating-is-associated", "instances would start in a subnet without its way out", "internal/kind/subnet/subnet.go",
+			"	return state == nil || state.State ==", "	return true || state.State ==", "./internal/kind/subnet",
+		},
+		{
+			"unseen-is-set-group", "a group that does not take its settings yet would be called ready without them", group[2:] + "/securitygroup.go",
+			"	return err == nil, nil\n}", "	return true, nil\n}", group,
+		},
+		{
+			"rules-not-found-are-gone", "a group that anybody may enter would be called ready", group[2:] + "/securitygroup.go",
+			"		if err == nil {\n			return false, nil", "		if err == nil {\n			return true, nil", group,
+		},
+		{
+			"unseen-is-set-route", "a route that leads elsewhere would be taken for ours because ours was refused", "internal/kind/routetable/routetable.go",
+			`create default route of %s: %w", id, err)
+	}
+
+	return err == nil, nil`, `create default route of %s: %w", id, err)
+	}
+
+	return true, nil`, "./internal/kind/routetable",
+		},
+		{
+			"unseen-is-set-bucket", "a bucket that does not take its settings yet would be called ready without them", s3,
+			"		if err := change.put(ctx); err != nil {", "		if err := change.put(ctx); awserr.IgnoreGone(err) != nil {", bucket,
+		},
+		{
+			"profile-rests-for-ever", "with our clock behind, a profile would never be looked at", "internal/kind/instanceprofile/instanceprofile.go",
+			"age >= 0 && age < rest", "age < rest", "./internal/kind/instanceprofile",
 		},
 		{
 			"group-of-others", "a stranger's group of our name would never be told of", group[2:] + "/securitygroup.go",

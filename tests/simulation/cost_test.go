@@ -1,6 +1,8 @@
 package simulation_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,4 +62,41 @@ func TestCosts(t *testing.T) {
 		t.Logf("%-13s a create takes %5.1f s (worst %5.1f), %.2f of the ideal %.0f s, %.2f of the calm one; create and purge: %5.0f transitions, %6.1f Lambda seconds, $%.5f",
 			weather, sum, worst, sum/ideal.Seconds(), ideal.Seconds(), sum/calm, transitions, seconds, price)
 	}
+}
+
+// TestCallsOfAWS counts the calls that an undisturbed create and its purge make where everything shows at once: a look too many in any kind shows here
+// first. Batch is left out, where waiting is most of it. tests/bench holds the whole against a bare program.
+func TestCallsOfAWS(t *testing.T) {
+	t.Parallel()
+
+	var (
+		calls   = map[string]int{}
+		allowed = map[string]int{"create": 72, "remove": 62}
+		single  []string
+	)
+
+	for _, text := range undisturbed(t, "sharp", "purge").Points {
+		p := simulation.ParsePoint(text)
+
+		if !slices.Contains([]string{"s3", "iam", "ec2"}, p.Service) {
+			continue
+		}
+
+		verb, _, _ := strings.Cut(p.Who, " ")
+		if verb != "remove" {
+			verb = "create" // the preflight, too
+		}
+
+		calls[verb]++
+
+		single = append(single, text)
+	}
+
+	for verb, most := range allowed {
+		if calls[verb] == 0 || calls[verb] > most {
+			t.Errorf("%s: got %d calls, want at most %d:\n%s", verb, calls[verb], most, strings.Join(single, "\n"))
+		}
+	}
+
+	t.Logf("calls of AWS: %v", calls)
 }

@@ -90,7 +90,7 @@ type caller struct {
 
 type step func(ctx context.Context) error
 
-// errElsewhere: an excused fault led the life elsewhere. What is left of it is a delete.
+// errElsewhere: an excused fault, or a caller who was heard too late, led the life elsewhere. What is left of it is a delete.
 var errElsewhere = errors.New("went elsewhere")
 
 func (c *caller) key() deploy.Key { return deploy.Key{Tenant: "acme", Name: "research"} }
@@ -255,14 +255,36 @@ func (c *caller) steer(ctx context.Context, call func(context.Context, deploy.Pr
 	})
 
 	// A repetition whose first answer was lost may find the operation over.
-	if e, ok := errors.AsType[*deploy.Error](err); ok && (e.Class == deploy.Conflict || e.Code == "nothing_to_skip") {
+	if over(err) {
 		return nil
 	}
 
 	return err
 }
 
-func (c *caller) cancel(ctx context.Context) error { return c.steer(ctx, c.w.Control.Cancel, "") }
+func over(err error) bool {
+	e, ok := errors.AsType[*deploy.Error](err)
+
+	return ok && (e.Class == deploy.Conflict || e.Code == "nothing_to_skip")
+}
+
+// cancel comes too late where a fault kept the caller until the create was done.
+func (c *caller) cancel(ctx context.Context) error {
+	_, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
+		return c.w.Control.Cancel(ctx, c.who(), workflow.SteerRequest{Name: c.key().Name, Operation: c.operation})
+	})
+	if !over(err) {
+		return err
+	}
+
+	record, err := c.w.Store.Load(ctx, c.key())
+	if err == nil && record.Operation.State == deploy.Succeeded && c.undisturbed != nil {
+		return errElsewhere
+	}
+
+	return err
+}
+
 func (c *caller) resume(ctx context.Context) error { return c.steer(ctx, c.w.Control.Resume, "") }
 
 func (c *caller) skip(ref deploy.Ref) step {

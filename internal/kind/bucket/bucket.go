@@ -135,9 +135,8 @@ func (b *Bucket) apply(ctx context.Context, c *kind.Call, bucket string, tags ma
 		}
 	}
 
-	if len(changes) == 0 {
-		result.Done, result.Waiting = true, ""
-	}
+	// All was read before, and S3 has acknowledged what was not as wanted.
+	result.Done, result.Waiting = true, ""
 
 	return result, nil
 }

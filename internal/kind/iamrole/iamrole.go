@@ -63,7 +63,10 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 		return kind.Result{}, errors.New("create role: the installation has no permissions boundary") // a wiring mistake; never a role without one
 	}
 
-	var role *types.Role
+	var (
+		role *types.Role
+		made bool
+	)
 
 	_, err := kind.Repeatable(ctx, c, func(ctx context.Context) (id string, err error) {
 		role, err = get(ctx, api, want.Name)
@@ -71,6 +74,7 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 		return idOf(role), err
 	}, func(ctx context.Context) (id string, err error) {
 		role, err = create(ctx, api, c, want)
+		made = role != nil
 
 		return idOf(role), err
 	})
@@ -84,7 +88,7 @@ func Ensure(ctx context.Context, api API, c *kind.Call, want Role) (kind.Result,
 
 	result := kind.Result{ID: want.Name, Outputs: map[string]string{"name": want.Name}, Waiting: "the role's policies"}
 
-	changes, err := compare(ctx, api, c, want, role)
+	changes, err := compare(ctx, api, c, want, role, made)
 	if err != nil {
 		return result, awserr.IgnoreGone(err)
 	}
@@ -148,7 +152,7 @@ func Observe(ctx context.Context, api API, c *kind.Call, want Role) (kind.Observ
 		obs.State, obs.ARN = kind.InProgress, ""
 	}
 
-	changes, err := compare(ctx, api, c, want, role)
+	changes, err := compare(ctx, api, c, want, role, false)
 	if awserr.Gone(err) {
 		return kind.Observation{State: kind.InProgress, ID: want.Name}, nil
 	}
@@ -166,7 +170,8 @@ type change struct {
 	put func(ctx context.Context) error
 }
 
-func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.Role) ([]change, error) {
+// compare lists what is not as wanted, the boundary first. A role that was made a moment ago carries no policies: nobody need be asked.
+func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.Role, made bool) ([]change, error) {
 	var all []change
 
 	add := func(property, want, have string, put func(ctx context.Context) error) {
@@ -201,9 +206,13 @@ func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.
 	}
 
 	if want.Inline != "" {
-		have, err := inline(ctx, api, want.Name)
-		if err != nil {
-			return nil, err
+		have := ""
+
+		if !made {
+			var err error
+			if have, err = inline(ctx, api, want.Name); err != nil {
+				return nil, err
+			}
 		}
 
 		if !policydoc.Equal(have, want.Inline) {
@@ -219,9 +228,13 @@ func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.
 		return all, nil
 	}
 
-	attached, err := listAttached(ctx, api, want.Name)
-	if err != nil {
-		return nil, err
+	var attached []string
+
+	if !made {
+		var err error
+		if attached, err = listAttached(ctx, api, want.Name); err != nil {
+			return nil, err
+		}
 	}
 
 	for _, arn := range want.Attached {

@@ -49,10 +49,16 @@ const (
 const (
 	looks    = 3
 	youngest = 10 * time.Second
+	// rest is the age before which a look is of no use: of one look each second, the third good one comes at the youngest age all the same.
+	rest = youngest - (looks-1)*time.Second
 )
 
-// memoSeen counts the good looks running.
-const memoSeen = "seen"
+const (
+	// memoSeen counts the good looks running.
+	memoSeen = "seen"
+	// memoBorn holds when AWS made the profile, once the role is in it.
+	memoBorn = "born"
+)
 
 // About implements kind.Kind.
 func (*InstanceProfile) About() kind.About {
@@ -78,6 +84,10 @@ func (*InstanceProfile) Plan(spec deploy.Spec) []kind.Item {
 
 // Ensure implements kind.Kind.
 func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
+	if resting(c) {
+		return kind.Result{Waiting: waiting}, nil
+	}
+
 	var profile *types.InstanceProfile
 
 	_, err := kind.Repeatable(ctx, c, func(ctx context.Context) (id string, err error) {
@@ -107,8 +117,8 @@ func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 		}
 	}
 
-	changed, err := i.fill(ctx, c, profile)
-	if changed || err != nil {
+	full, err := i.fill(ctx, c, profile)
+	if !full || err != nil {
 		c.Note(memoSeen, "0")
 
 		return result, err
@@ -121,10 +131,21 @@ func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 		return result, nil
 	}
 
-	result.ARN, result.Waiting = aws.ToString(profile.Arn), "EC2 to see the instance profile"
+	result.ARN, result.Waiting = aws.ToString(profile.Arn), waiting
 	result.Done = seen(c) && c.Now().Sub(aws.ToTime(profile.CreateDate)) >= youngest
 
 	return result, nil
+}
+
+// waiting is what the owner reads while nothing is left to do.
+const waiting = "EC2 to see the instance profile"
+
+// resting tells that everything was put into a profile that is too young to be looked at.
+func resting(c *kind.Call) bool {
+	born, err := time.Parse(time.RFC3339Nano, c.Memo[memoBorn])
+	age := c.Now().Sub(born)
+
+	return err == nil && age >= 0 && age < rest
 }
 
 func idOf(profile *types.InstanceProfile) string {
@@ -151,8 +172,8 @@ func (i *InstanceProfile) create(ctx context.Context, c *kind.Call) (*types.Inst
 	return out.InstanceProfile, nil
 }
 
-// fill puts the role in, in place of another one if need be. Only one fits.
-func (i *InstanceProfile) fill(ctx context.Context, c *kind.Call, profile *types.InstanceProfile) (changed bool, err error) {
+// fill puts the role in, in place of another one if need be, and tells whether it was in already. Only one fits.
+func (i *InstanceProfile) fill(ctx context.Context, c *kind.Call, profile *types.InstanceProfile) (full bool, err error) {
 	role := c.One(roleKind).Outputs["name"]
 	if role == "" {
 		return false, deploy.Errorf(deploy.Internal, "internal", "The name of the instance role is not known.")
@@ -160,23 +181,27 @@ func (i *InstanceProfile) fill(ctx context.Context, c *kind.Call, profile *types
 
 	for _, r := range profile.Roles {
 		if aws.ToString(r.RoleName) == role {
-			return false, nil
+			return true, nil
 		}
 
 		if err := i.takeOut(ctx, c, aws.ToString(r.RoleName)); err != nil {
-			return true, err
+			return false, err
 		}
 	}
 
 	_, err = i.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{
 		InstanceProfileName: aws.String(c.Name("instance")), RoleName: aws.String(role),
 	})
-	// LimitExceeded means that a role is in it already; which one, the next look reads. A role or profile that is "not there" has not spread yet.
-	if awserr.Code(err) == "LimitExceeded" || awserr.IgnoreGone(err) == nil {
-		return true, nil
+	if err == nil {
+		c.Note(memoBorn, aws.ToTime(profile.CreateDate).UTC().Format(time.RFC3339Nano))
 	}
 
-	return true, fmt.Errorf("add role %s to instance profile %s: %w", role, c.Name("instance"), err)
+	// LimitExceeded means that a role is in it already; which one, the next look reads. A role or profile that is "not there" has not spread yet.
+	if awserr.Code(err) == "LimitExceeded" || awserr.IgnoreGone(err) == nil {
+		return false, nil
+	}
+
+	return false, fmt.Errorf("add role %s to instance profile %s: %w", role, c.Name("instance"), err)
 }
 
 func (i *InstanceProfile) takeOut(ctx context.Context, c *kind.Call, role string) error {

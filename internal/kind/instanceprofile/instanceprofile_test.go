@@ -120,6 +120,42 @@ func TestReadyIsLate(t *testing.T) {
 	}
 }
 
+// Looks at a profile that is too young to be handed on tell nothing. Its age is what AWS's clock says: where ours is behind, nobody can tell, and looking
+// goes on as ever.
+func TestYoungProfileIsLeftAlone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		behind time.Duration
+		want   int
+	}{
+		"Usual":       {"one look before the create, and the three that are wanted", 0, 4},
+		"ClockBehind": {"one look each second", time.Hour, 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setting{}.build(t)
+			b.World.Now = func() time.Time { return b.Clock.Now().Add(tc.behind) }
+
+			for range 11 {
+				_, err := b.Look(t.Context(), deploy.Ensure)
+				must(t, err)
+				b.Clock.Advance(time.Second)
+			}
+
+			got := 0
+
+			for _, c := range b.World.Calls() {
+				if c.Operation == "GetInstanceProfile" {
+					got++
+				}
+			}
+
+			if got != tc.want {
+				t.Errorf("looks within 10 s: got %d, want %d: %s", got, tc.want, tc.reason)
+			}
+		})
+	}
+}
+
 // stale is an IAM whose first looks at a profile do not show its role.
 type stale struct {
 	*awsfake.IAM

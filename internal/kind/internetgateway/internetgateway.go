@@ -73,7 +73,9 @@ func (g *InternetGateway) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 			return "", fmt.Errorf("create internet gateway: %w", err)
 		}
 
-		return aws.ToString(out.InternetGateway.InternetGatewayId), nil
+		found = out.InternetGateway
+
+		return id(found), nil
 	})
 	if err != nil {
 		return kind.Result{}, err
@@ -184,10 +186,6 @@ const (
 
 // Check implements kind.Checker: room for one more internet gateway.
 func (g *InternetGateway) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
-	if found, err := g.find(ctx, c); err != nil || found != nil {
-		return nil, err // left over from an earlier attempt: nothing new is needed
-	}
-
 	have := 0
 
 	pages := ec2.NewDescribeInternetGatewaysPaginator(g.ec2, &ec2.DescribeInternetGatewaysInput{})
@@ -195,6 +193,12 @@ func (g *InternetGateway) Check(ctx context.Context, c *kind.Call) ([]deploy.Fin
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("count internet gateways: %w", err)
+		}
+
+		for i := range page.InternetGateways {
+			if c.Owns(ec2tag.Map(page.InternetGateways[i].Tags)) {
+				return nil, nil // left over from an earlier attempt: nothing new is needed
+			}
 		}
 
 		have += len(page.InternetGateways)

@@ -103,7 +103,9 @@ func (l *LaunchTemplate) Ensure(ctx context.Context, c *kind.Call) (kind.Result,
 			return "", fmt.Errorf("create launch template %s: %w", c.Name(c.Ref.ID()), err)
 		}
 
-		return aws.ToString(out.LaunchTemplate.LaunchTemplateId), nil
+		found = out.LaunchTemplate
+
+		return aws.ToString(found.LaunchTemplateId), nil
 	})
 	if err != nil {
 		return kind.Result{}, err

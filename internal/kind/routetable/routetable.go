@@ -76,7 +76,9 @@ func (r *RouteTable) Ensure(ctx context.Context, c *kind.Call) (kind.Result, err
 			return "", fmt.Errorf("create route table: %w", err)
 		}
 
-		return aws.ToString(out.RouteTable.RouteTableId), nil
+		found = out.RouteTable
+
+		return id(found), nil
 	})
 	if err = awserr.IgnoreGone(err); err != nil { // "not found" is the VPC, which is not visible everywhere yet
 		return kind.Result{}, err
@@ -87,39 +89,46 @@ func (r *RouteTable) Ensure(ctx context.Context, c *kind.Call) (kind.Result, err
 	}
 
 	obs := observe(c, found)
+	result := kind.Result{ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "default route"}
 
 	for _, d := range obs.Differences {
 		switch d.Property {
 		case "vpcId":
 			return kind.Result{ID: id}, c.Immutable("route table", id, d)
 		case "defaultRoute":
-			return kind.Result{ID: id, Waiting: "default route"}, r.route(ctx, c, id, d.Have != none)
+			result.Done, err = r.route(ctx, c, id, d.Have != none)
+
+			return result, err
 		}
+
+		result.Waiting = "default route: blackhole"
 	}
 
-	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "default route: blackhole"}, nil
+	result.Done = len(obs.Differences) == 0
+
+	return result, nil
 }
 
-// route points the default route at our internet gateway. A gateway or table that EC2 does not see yet, and a route that we do not, are left to the next
-// look.
-func (r *RouteTable) route(ctx context.Context, c *kind.Call, id string, there bool) error {
+// route points the default route at our internet gateway, and tells whether EC2 has done so. A gateway or table that EC2 does not see yet, and a route that
+// we do not, are left to the next look.
+func (r *RouteTable) route(ctx context.Context, c *kind.Call, id string, there bool) (bool, error) {
 	gateway := aws.String(c.One("internet-gateway").ID)
 
 	if there {
 		_, err := r.ec2.ReplaceRoute(ctx, &ec2.ReplaceRouteInput{RouteTableId: aws.String(id), DestinationCidrBlock: aws.String(everywhere), GatewayId: gateway})
-		if err = awserr.IgnoreGone(err); err != nil {
-			return fmt.Errorf("replace default route of %s: %w", id, err)
+		if awserr.IgnoreGone(err) != nil {
+			return false, fmt.Errorf("replace default route of %s: %w", id, err)
 		}
 
-		return nil
+		return err == nil, nil
 	}
 
 	_, err := r.ec2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: aws.String(id), DestinationCidrBlock: aws.String(everywhere), GatewayId: gateway})
-	if err = awserr.IgnoreGone(err); err != nil && awserr.Code(err) != "RouteAlreadyExists" {
-		return fmt.Errorf("create default route of %s: %w", id, err)
+	if awserr.IgnoreGone(err) != nil && awserr.Code(err) != "RouteAlreadyExists" {
+		return false, fmt.Errorf("create default route of %s: %w", id, err)
 	}
 
-	return nil
+	return err == nil, nil
 }
 
 // Remove implements kind.Kind. A table that subnets still use is refused (DependencyViolation); the caller looks again.

@@ -136,6 +136,16 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// A route that is there although the look did not show it may lead anywhere: it is read before the table is called ready.
+func TestRefusedRouteIsRead(t *testing.T) {
+	b := build(t)
+	b.World.Fault = kindtest.RefuseOnce("CreateRoute", "RouteAlreadyExists")
+
+	if r, err := b.Look(t.Context(), deploy.Ensure); err != nil || r.Done {
+		t.Errorf("ensure with a route that does not show: got %+v, %v, want to look again", r, err)
+	}
+}
+
 func TestBlackholeHealsWithTheGateway(t *testing.T) {
 	b := build(t)
 	b.Ensure(t)

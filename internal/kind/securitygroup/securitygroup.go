@@ -106,7 +106,12 @@ func (s *SecurityGroup) Ensure(ctx context.Context, c *kind.Call) (kind.Result, 
 		found, err = s.find(ctx, c)
 
 		return id(found), err
-	}, func(ctx context.Context) (string, error) { return s.create(ctx, c) })
+	}, func(ctx context.Context) (string, error) {
+		var err error
+		found, err = s.create(ctx, c)
+
+		return id(found), err
+	})
 	if err = awserr.IgnoreGone(err); err != nil { // "not found" is the VPC, which is not visible everywhere yet
 		return kind.Result{}, err
 	}
@@ -117,13 +122,18 @@ func (s *SecurityGroup) Ensure(ctx context.Context, c *kind.Call) (kind.Result, 
 
 	obs := observe(c, found)
 
+	result := kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "rules"}
+
 	for _, d := range obs.Differences {
-		if err := s.mend(ctx, c, found, d); err != nil {
+		mended, err := s.mend(ctx, c, found, d)
+		if err != nil {
 			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
+
+		result.Done = result.Done && mended
 	}
 
-	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "rules"}, nil
+	return result, nil
 }
 
 // groupName is the owner's slug and "jobs". EC2 refuses group names that start with "sg-", which a deployment's name may do.
@@ -135,8 +145,8 @@ func groupName(c *kind.Call) string {
 	return c.Name(jobs)
 }
 
-// create makes the group, or tells whose the group of that name is: ours, not yet visible by its tags, or somebody else's.
-func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (string, error) {
+// create makes the group, or tells whose the group of that name is: ours, not yet visible by its tags (nil), or somebody else's.
+func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (*types.SecurityGroup, error) {
 	vpc := c.One("vpc").ID
 
 	out, err := s.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
@@ -144,53 +154,63 @@ func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (string, error
 		TagSpecifications: ec2tag.Spec(types.ResourceTypeSecurityGroup, c.Tags()),
 	})
 	if err == nil {
-		return aws.ToString(out.GroupId), nil
+		// The answer holds the id; the rest is what was asked for, and the one rule that EC2 puts into every new group (VPC user guide, "Security group
+		// rules"). That the rule is there, EC2 confirms when it takes our description of it.
+		return &types.SecurityGroup{
+			GroupId: out.GroupId, VpcId: aws.String(vpc), Description: aws.String(description),
+			IpPermissionsEgress: []types.IpPermission{{IpProtocol: aws.String(all), IpRanges: []types.IpRange{{CidrIp: aws.String(everywhere)}}}},
+		}, nil
 	}
 
 	if awserr.Code(err) != "InvalidGroup.Duplicate" {
-		return "", fmt.Errorf("create security group %s: %w", groupName(c), err)
+		return nil, fmt.Errorf("create security group %s: %w", groupName(c), err)
 	}
 
 	named, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{
 		{Name: aws.String("group-name"), Values: []string{groupName(c)}}, {Name: aws.String("vpc-id"), Values: []string{vpc}},
 	}})
 	if err != nil {
-		return "", fmt.Errorf("look for the security group %s by name: %w", groupName(c), err)
+		return nil, fmt.Errorf("look for the security group %s by name: %w", groupName(c), err)
 	}
 
 	for i := range named.SecurityGroups {
 		if !c.Owns(ec2tag.Map(named.SecurityGroups[i].Tags)) {
-			return "", c.Foreign("security group", groupName(c))
+			return nil, c.Foreign("security group", groupName(c))
 		}
 	}
 
-	return "", nil
+	return nil, nil
 }
 
-func (s *SecurityGroup) mend(ctx context.Context, c *kind.Call, found *types.SecurityGroup, d kind.Difference) error {
+// mend puts one property right, and tells whether EC2 has done so; what it does not see yet is left to the next look.
+func (s *SecurityGroup) mend(ctx context.Context, c *kind.Call, found *types.SecurityGroup, d kind.Difference) (bool, error) {
 	var err error
 
 	switch d.Property {
 	case propIngress:
 		_, err = s.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: found.GroupId, IpPermissions: found.IpPermissions})
+		// In a default VPC EC2 answers 200 to rules that it does not find. API reference, RevokeSecurityGroupIngress.
+		if err == nil {
+			return false, nil
+		}
 	case propEgress:
 		_, err = s.ec2.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: found.GroupId, IpPermissions: anywhere()})
 		if awserr.Code(err) == "InvalidPermission.Duplicate" {
-			err = nil // an earlier look's rule, not visible yet
+			return false, nil // an earlier look's rule, not visible yet
 		}
 	case propEgressText:
 		_, err = s.ec2.UpdateSecurityGroupRuleDescriptionsEgress(ctx, &ec2.UpdateSecurityGroupRuleDescriptionsEgressInput{
 			GroupId: found.GroupId, IpPermissions: anywhere(),
 		})
 	default:
-		return c.Immutable("security group", id(found), d)
+		return false, c.Immutable("security group", id(found), d)
 	}
 
-	if err = awserr.IgnoreGone(err); err != nil {
-		return fmt.Errorf("set %s of security group %s: %w", d.Property, id(found), err)
+	if awserr.IgnoreGone(err) != nil {
+		return false, fmt.Errorf("set %s of security group %s: %w", d.Property, id(found), err)
 	}
 
-	return nil
+	return err == nil, nil
 }
 
 // anywhere is the egress rule: every protocol to every IPv4 address.

@@ -1,6 +1,7 @@
 package securitygroup_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,37 @@ func TestNothingComesInAndEverythingGoesOut(t *testing.T) {
 
 	if len(g.IpPermissionsEgress) != 1 || aws.ToString(g.IpPermissionsEgress[0].IpRanges[0].Description) == "" {
 		t.Errorf("egress: want the one default rule, described; got %d rules", len(g.IpPermissionsEgress))
+	}
+}
+
+// deaf is an EC2 that answers 200 to the first removal of rules and finds none of them, as it may in a default VPC.
+type deaf struct {
+	*awsfake.EC2
+	asked int
+}
+
+func (d *deaf) RevokeSecurityGroupIngress(ctx context.Context, in *ec2.RevokeSecurityGroupIngressInput, opts ...func(*ec2.Options)) (*ec2.RevokeSecurityGroupIngressOutput, error) {
+	if d.asked++; d.asked == 1 {
+		return &ec2.RevokeSecurityGroupIngressOutput{Return: aws.Bool(true), UnknownIpPermissions: in.IpPermissions}, nil
+	}
+
+	return d.EC2.RevokeSecurityGroupIngress(ctx, in, opts...)
+}
+
+func TestRemovedIngressIsLookedAtAgain(t *testing.T) {
+	b := build(t)
+	b.Ensure(t)
+
+	_, err := b.World.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(b.ID), IpPermissions: open("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	b.Kind = securitygroup.New(&deaf{EC2: b.World.EC2})
+	b.Ensure(t)
+
+	if d := b.Observe(t).Differences; len(d) > 0 {
+		t.Errorf("the group is called ready with %v", d)
 	}
 }
 

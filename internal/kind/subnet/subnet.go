@@ -141,7 +141,10 @@ func quarter(cidr string, i int) string {
 
 // Ensure implements kind.Kind.
 func (s *Subnet) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
-	var found *types.Subnet
+	var (
+		found *types.Subnet
+		made  bool
+	)
 
 	id, err := kind.Once(ctx, c, func(ctx context.Context) (string, error) {
 		var err error
@@ -159,7 +162,9 @@ func (s *Subnet) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) 
 			return "", fmt.Errorf("create subnet: %w", err)
 		}
 
-		return aws.ToString(out.Subnet.SubnetId), nil
+		found, made = out.Subnet, true
+
+		return id(found), nil
 	})
 	if err = awserr.IgnoreGone(err); err != nil { // "not found" is the VPC, which is not visible everywhere yet
 		return kind.Result{}, err
@@ -169,59 +174,70 @@ func (s *Subnet) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) 
 		return kind.Result{ID: id, Waiting: "to see the subnet"}, nil
 	}
 
-	obs, association, err := s.look(ctx, c, found)
+	obs, association, err := s.look(ctx, c, found, made)
 	if err != nil || obs.State != kind.Ready {
 		return kind.Result{ID: id, Waiting: "pending"}, err
 	}
 
+	result := kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "public addresses and route table"}
+
 	for _, d := range obs.Differences {
-		if err := s.mend(ctx, c, id, association, d); err != nil {
+		mended, err := s.mend(ctx, c, id, association, d)
+		if err != nil {
 			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
+
+		result.Done = result.Done && mended
 	}
 
-	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "public addresses and route table"}, nil
+	return result, nil
 }
 
-func (s *Subnet) mend(ctx context.Context, c *kind.Call, id string, association *types.RouteTableAssociation, d kind.Difference) error {
+// mend puts one property right, and tells whether EC2 has done so; what it does not see yet is left to the next look.
+func (s *Subnet) mend(ctx context.Context, c *kind.Call, id string, association *types.RouteTableAssociation, d kind.Difference) (bool, error) {
 	switch d.Property {
 	case propPublicIP:
 		_, err := s.ec2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{
 			SubnetId: aws.String(id), MapPublicIpOnLaunch: &types.AttributeBooleanValue{Value: aws.Bool(true)},
 		})
-		if err = awserr.IgnoreGone(err); err != nil {
-			return fmt.Errorf("give instances in subnet %s a public address: %w", id, err)
+		if awserr.IgnoreGone(err) != nil {
+			return false, fmt.Errorf("give instances in subnet %s a public address: %w", id, err)
 		}
+
+		return err == nil, nil
 	case propRouteTable:
 		return s.associate(ctx, c, id, association)
 	default:
-		return c.Immutable("subnet", id, d)
+		return false, c.Immutable("subnet", id, d)
 	}
-
-	return nil
 }
 
 // associate puts the subnet on our route table. An association that we do not see yet is refused as a second one; the next look tells.
-func (s *Subnet) associate(ctx context.Context, c *kind.Call, id string, association *types.RouteTableAssociation) error {
+func (s *Subnet) associate(ctx context.Context, c *kind.Call, id string, association *types.RouteTableAssociation) (bool, error) {
 	table := aws.String(c.One("route-table").ID)
 
 	if association != nil {
-		_, err := s.ec2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{
+		out, err := s.ec2.ReplaceRouteTableAssociation(ctx, &ec2.ReplaceRouteTableAssociationInput{
 			AssociationId: association.RouteTableAssociationId, RouteTableId: table,
 		})
-		if err = awserr.IgnoreGone(err); err != nil {
-			return fmt.Errorf("replace route table of subnet %s: %w", id, err)
+		if awserr.IgnoreGone(err) != nil {
+			return false, fmt.Errorf("replace route table of subnet %s: %w", id, err)
 		}
 
-		return nil
+		return err == nil && settled(out.AssociationState), nil
 	}
 
-	_, err := s.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: table, SubnetId: aws.String(id)})
-	if err = awserr.IgnoreGone(err); err != nil && awserr.Code(err) != "Resource.AlreadyAssociated" {
-		return fmt.Errorf("associate route table with subnet %s: %w", id, err)
+	out, err := s.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: table, SubnetId: aws.String(id)})
+	if awserr.IgnoreGone(err) != nil && awserr.Code(err) != "Resource.AlreadyAssociated" {
+		return false, fmt.Errorf("associate route table with subnet %s: %w", id, err)
 	}
 
-	return nil
+	return err == nil && settled(out.AssociationState), nil
+}
+
+// settled: an association may take EC2 a while. API reference, RouteTableAssociationState.
+func settled(state *types.RouteTableAssociationState) bool {
+	return state == nil || state.State == types.RouteTableAssociationStateCodeAssociated
 }
 
 // Remove implements kind.Kind. The table is let go first, so that it can be removed even if the end of the subnet is still to be seen.
@@ -275,21 +291,35 @@ func (s *Subnet) Observe(ctx context.Context, c *kind.Call) (kind.Observation, e
 		return kind.Observation{State: kind.Absent}, err
 	}
 
-	obs, _, err := s.look(ctx, c, found)
+	obs, _, err := s.look(ctx, c, found, false)
 
 	return obs, err
 }
 
-// look compares a subnet of ours with what is wanted, and returns its association with a route table, if it has one of its own.
-func (s *Subnet) look(ctx context.Context, c *kind.Call, found *types.Subnet) (kind.Observation, *types.RouteTableAssociation, error) {
+// look compares a subnet of ours with what is wanted, and returns its association with a route table, if it has one of its own. One that was made a moment
+// ago follows the VPC's main table: nobody need be asked.
+func (s *Subnet) look(ctx context.Context, c *kind.Call, found *types.Subnet, made bool) (kind.Observation, *types.RouteTableAssociation, error) {
 	obs := seen(c, found)
 	if obs.State != kind.Ready {
 		return obs, nil, nil
 	}
 
-	association, table, err := s.association(ctx, id(found))
-	if err != nil {
-		return obs, nil, err
+	var (
+		association *types.RouteTableAssociation
+		table       = none
+	)
+
+	if !made {
+		var err error
+		if association, table, err = s.association(ctx, id(found)); err != nil {
+			return obs, nil, err
+		}
+	}
+
+	if association != nil && !settled(association.AssociationState) {
+		obs.State = kind.InProgress
+
+		return obs, association, nil
 	}
 
 	zone := aws.ToString(found.AvailabilityZone)

@@ -141,6 +141,23 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// EC2 may still be at the association that it has acknowledged: a subnet on its way to our table is neither ready nor to be associated once more.
+func TestAssociationTakesAWhile(t *testing.T) {
+	b := build(t)
+	b.World.Takes.SubnetPending, b.World.Takes.Associating = 0, 5*time.Second
+	start, mark := b.Clock.Now(), len(b.World.Calls())
+
+	b.Ensure(t)
+
+	if got := b.Clock.Now().Sub(start); got != b.World.Takes.Associating {
+		t.Errorf("ready after %s, want %s", got, b.World.Takes.Associating)
+	}
+
+	if diff := cmp.Diff([]string{"CreateSubnet", "ModifySubnetAttribute", "AssociateRouteTable"}, b.Changes(mark)); diff != "" {
+		t.Errorf("changing calls (-want +got):\n%s", diff)
+	}
+}
+
 func TestAllSubnetsFitTogether(t *testing.T) {
 	spec := deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1c", "us-east-1a", "us-east-1b"}}}
 	first := buildFor(t, spec, "subnet/1")
@@ -270,8 +287,9 @@ func TestZones(t *testing.T) {
 		"OnlyUsable":  {"zones that are local, impaired or closed are left out", deploy.Spec{}, odd, "subnet/2", "us-east-1z", nil, ""},
 		"Offers":      {"zone c has no c5", deploy.Spec{Compute: compute("c5.large")}, nil, "subnet/2", "us-east-1b", nil, ""},
 		"Family":      {"a family is offered if any of its types is", deploy.Spec{Compute: compute("c5")}, nil, "subnet/2", "us-east-1b", nil, ""},
-		"FamilyExact": {"m is no family of m5", deploy.Spec{Compute: compute("m")}, nil, "subnet/1", "", []string{"too_few_zones"}, "/spec/network"},
+		"FamilyExact": {"m is no family of m5", deploy.Spec{Compute: compute("m")}, nil, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
 		"Optimal":     {"Batch's own words fit everywhere", deploy.Spec{Compute: compute("optimal")}, nil, "subnet/1", "us-east-1a", nil, ""},
+		"SpokenFor":   {"the last one has said it for all", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/1", "", nil, ""},
 		"Nowhere":     {"no zone has it", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
 		"Unknown": {
 			"a zone that the account does not have",

@@ -64,7 +64,14 @@ func (*VPC) Plan(spec deploy.Spec) []kind.Item {
 
 // Ensure implements kind.Kind.
 func (v *VPC) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
-	id, err := kind.Once(ctx, c, func(ctx context.Context) (string, error) { return v.find(ctx, c) }, func(ctx context.Context) (string, error) {
+	var found *types.Vpc
+
+	id, err := kind.Once(ctx, c, func(ctx context.Context) (string, error) {
+		var err error
+		found, err = v.find(ctx, c)
+
+		return id(found), err
+	}, func(ctx context.Context) (string, error) {
 		out, err := v.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{
 			CidrBlock:         aws.String(c.Spec.Network.CIDR),
 			TagSpecifications: ec2tag.Spec(types.ResourceTypeVpc, c.Tags()),
@@ -73,17 +80,19 @@ func (v *VPC) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 			return "", fmt.Errorf("create VPC: %w", err)
 		}
 
-		return aws.ToString(out.Vpc.VpcId), nil
+		found = out.Vpc
+
+		return id(found), nil
 	})
 	if err != nil {
 		return kind.Result{}, err
 	}
 
-	if id == "" {
+	if found == nil {
 		return kind.Result{Waiting: "to be sure that no VPC was made"}, nil
 	}
 
-	obs, err := v.look(ctx, c, id)
+	obs, err := v.look(ctx, c, found)
 	if err != nil || obs.State != kind.Ready {
 		return kind.Result{ID: id, Waiting: "pending"}, awserr.IgnoreGone(err)
 	}
@@ -98,43 +107,44 @@ func (v *VPC) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 		}
 	}
 
-	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "DNS attributes"}, nil
+	return kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs}, nil
 }
 
 // Remove implements kind.Kind.
 func (v *VPC) Remove(ctx context.Context, c *kind.Call) (kind.Result, error) {
-	id, err := v.find(ctx, c)
+	found, err := v.find(ctx, c)
 	if err != nil {
 		return kind.Result{}, err
 	}
 
-	if id == "" {
+	if found == nil {
 		return kind.Result{Done: !c.Unsure(), Waiting: "to be sure that no VPC was made"}, nil
 	}
 
-	_, err = v.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: aws.String(id)})
+	_, err = v.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: found.VpcId})
 	if err = awserr.IgnoreGone(err); err != nil {
-		return kind.Result{ID: id}, fmt.Errorf("delete VPC %s: %w", id, err)
+		return kind.Result{ID: id(found)}, fmt.Errorf("delete VPC %s: %w", id(found), err)
 	}
 
 	c.Removed()
 
 	// Gone is what a look says, not what a delete answers.
-	return kind.Result{ID: id, Waiting: "deleting"}, nil
+	return kind.Result{ID: id(found), Waiting: "deleting"}, nil
 }
 
 // Observe implements kind.Kind.
 func (v *VPC) Observe(ctx context.Context, c *kind.Call) (kind.Observation, error) {
-	id := c.Existing
-
-	if id == "" {
-		var err error
-		if id, err = v.find(ctx, c); err != nil || id == "" {
-			return kind.Observation{State: kind.Absent}, err
-		}
+	look := v.find
+	if c.Existing != "" {
+		look = v.existing
 	}
 
-	obs, err := v.look(ctx, c, id)
+	found, err := look(ctx, c)
+	if err != nil || found == nil {
+		return kind.Observation{State: kind.Absent}, err
+	}
+
+	obs, err := v.look(ctx, c, found)
 	if awserr.Gone(err) {
 		return kind.Observation{State: kind.Absent}, nil
 	}
@@ -154,10 +164,6 @@ func (v *VPC) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error)
 		return kind.CheckExisting(ctx, v, c, "VPC")
 	}
 
-	if id, err := v.find(ctx, c); err != nil || id != "" {
-		return nil, err // left over from an earlier attempt: nothing new is needed
-	}
-
 	have := 0
 
 	pages := ec2.NewDescribeVpcsPaginator(v.ec2, &ec2.DescribeVpcsInput{})
@@ -167,6 +173,12 @@ func (v *VPC) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error)
 			return nil, fmt.Errorf("count VPCs: %w", err)
 		}
 
+		for i := range page.Vpcs {
+			if c.Owns(ec2tag.Map(page.Vpcs[i].Tags)) {
+				return nil, nil // left over from an earlier attempt: nothing new is needed
+			}
+		}
+
 		have += len(page.Vpcs)
 	}
 
@@ -174,31 +186,45 @@ func (v *VPC) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error)
 		"Request an increase of \"VPCs per Region\" in Service Quotas, delete a VPC, or name one of your own under network.existing."), nil
 }
 
-// find returns the id of the VPC that carries our tags, or an empty one.
-func (v *VPC) find(ctx context.Context, c *kind.Call) (string, error) {
+// find returns the VPC that carries our tags, or nil.
+func (v *VPC) find(ctx context.Context, c *kind.Call) (*types.Vpc, error) {
 	out, err := v.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ec2tag.Filters(c.Identity())})
 	if err != nil {
-		return "", fmt.Errorf("look for the VPC by tag: %w", err)
+		return nil, fmt.Errorf("look for the VPC by tag: %w", err)
 	}
 
 	if len(out.Vpcs) == 0 {
-		return "", nil
+		return nil, nil
 	}
 
-	return aws.ToString(out.Vpcs[0].VpcId), nil
+	return &out.Vpcs[0], nil
 }
 
-func (v *VPC) look(ctx context.Context, c *kind.Call, id string) (kind.Observation, error) {
-	out, err := v.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{id}})
+// existing returns the VPC that the owner named, or nil.
+func (v *VPC) existing(ctx context.Context, c *kind.Call) (*types.Vpc, error) {
+	out, err := v.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{c.Existing}})
+	if awserr.Gone(err) || err == nil && len(out.Vpcs) == 0 {
+		return nil, nil
+	}
+
 	if err != nil {
-		return kind.Observation{}, fmt.Errorf("describe VPC %s: %w", id, err)
+		return nil, fmt.Errorf("describe VPC %s: %w", c.Existing, err)
 	}
 
-	if len(out.Vpcs) == 0 {
-		return kind.Observation{State: kind.Absent}, nil
+	return &out.Vpcs[0], nil
+}
+
+func id(v *types.Vpc) string {
+	if v == nil {
+		return ""
 	}
 
-	found := out.Vpcs[0]
+	return aws.ToString(v.VpcId)
+}
+
+// look compares a VPC with what is wanted.
+func (v *VPC) look(ctx context.Context, c *kind.Call, found *types.Vpc) (kind.Observation, error) {
+	id := id(found)
 	obs := kind.Observation{
 		State: kind.Ready, ID: id, ARN: c.Owner.ARN("ec2", c.Owner.Region, c.Owner.Account, "vpc/"+id),
 		Outputs: map[string]string{"cidr": aws.ToString(found.CidrBlock)},

@@ -67,6 +67,9 @@ func service(c *kind.Call) string { return "com.amazonaws." + c.Owner.Region + "
 func (e *VPCEndpoint) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	var found *types.VpcEndpoint
 
+	// To a token that it knows EC2 repeats its first answer, whatever has become of the endpoint.
+	first := !c.Tried()
+
 	id, err := kind.Repeatable(ctx, c, func(ctx context.Context) (string, error) {
 		var err error
 		found, err = e.find(ctx, c)
@@ -80,6 +83,10 @@ func (e *VPCEndpoint) Ensure(ctx context.Context, c *kind.Call) (kind.Result, er
 		})
 		if err != nil {
 			return "", fmt.Errorf("create S3 endpoint: %w", err)
+		}
+
+		if first {
+			found = out.VpcEndpoint
 		}
 
 		return aws.ToString(out.VpcEndpoint.VpcEndpointId), nil

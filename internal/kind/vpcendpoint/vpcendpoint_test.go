@@ -2,12 +2,14 @@ package vpcendpoint_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
@@ -105,6 +107,34 @@ func TestFurtherTablesAreTheOwners(t *testing.T) {
 
 	if d := b.Observe(t).Differences; len(d) > 0 {
 		t.Errorf("a further route table is no difference, got %v", d)
+	}
+}
+
+// EC2 knows a token longer than the endpoint: to the create that is sent again it answers what it answered first, and that endpoint may be gone.
+func TestRepeatedAnswerIsNotBelieved(t *testing.T) {
+	b := build(t)
+	b.World.Takes.EndpointPending, b.World.Takes.EndpointDeleting = 0, 0
+	b.World.Fault = kindtest.LoseOnce("CreateVpcEndpoint")
+
+	if _, err := b.Look(t.Context(), deploy.Ensure); !awserr.Is(err, deploy.Transient) {
+		t.Fatalf("create whose answer is lost: got %v, want class %q", err, deploy.Transient)
+	}
+
+	for id := range b.World.Inventory() {
+		if _, made, ok := strings.Cut(id, "ec2 vpce-"); ok {
+			b.World.Vanish("ec2 vpce-" + made)
+		}
+	}
+
+	mark := len(b.World.Calls())
+
+	r, err := b.Look(t.Context(), deploy.Ensure)
+	if err != nil || r.Done {
+		t.Errorf("ensure with a repeated answer: got %+v, %v, want to look first", r, err)
+	}
+
+	if diff := cmp.Diff([]string{"CreateVpcEndpoint"}, b.Changes(mark)); diff != "" {
+		t.Errorf("changing calls (-want +got):\n%s", diff)
 	}
 }
 
