@@ -437,7 +437,26 @@ func (c *Conductor) restore(record *store.Record) error {
 		}
 	}
 
+	c.spread(record, items)
+
 	return nil
+}
+
+// spread adds to what is ensured again whatever needs it: a launch template that goes back does so in a new version, which its environment has to be told.
+func (c *Conductor) spread(record *store.Record, items []kind.Item) {
+	again := func(ref deploy.Ref) bool {
+		r := record.Find(ref)
+
+		return r != nil && r.Ensure != nil && r.Ensure.State == deploy.StepPending
+	}
+
+	for _, name := range c.Graphs.Ensure.Order() {
+		for _, item := range items {
+			if r := record.Find(item.Ref); r != nil && item.Ref.Kind() == name && slices.ContainsFunc(item.Needs, again) {
+				r.Ensure = &deploy.Step{State: deploy.StepPending}
+			}
+		}
+	}
 }
 
 // planLeftovers gives what this operation leaves without a use a removal: what the spec no longer asks for, what was replaced, what only passes.

@@ -155,6 +155,10 @@ func turnMutations() []mutation {
 			"		if old := record.Find(r.Replaces); old != nil {", "		if old := record.Find(r.Replaces); false {", lives,
 		},
 		{
+			"update-rollback-forgets-dependents", "an environment would not be told the version that its launch template went back to", file,
+			"	c.spread(record, items)\n", "", "-run TestSingleFaults/update-cancel ./tests/simulation",
+		},
+		{
 			"replaced-takes-the-new-along", "the removal of the replaced environment would take its successor", "internal/kind/computeenvironment/computeenvironment.go",
 			"		if c.Past != \"\" && n != environmentName(c) {", "		if false {", lives,
 		},

@@ -77,7 +77,7 @@ func Changing() map[string]Life {
 		moment := time.Duration(seconds) * time.Second
 
 		lives[fmt.Sprintf("update-cancel-%d", seconds)] = func(ctx context.Context, c *caller) error {
-			return c.steps(ctx, begin(c, small()), c.update(large()), c.wait(moment), c.cancel, c.becomes(deploy.PhaseActive), c.read)
+			return c.steps(ctx, begin(c, small()), c.update(large()), c.wait(moment), c.cancel, c.stands(small(), large()), c.read)
 		}
 		lives[fmt.Sprintf("update-supersede-%d", seconds)] = func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, begin(c, large()), c.update(unmanaged()), c.wait(moment), c.delete(deploy.Purge), c.becomes(deploy.PhaseDeleted))
@@ -201,6 +201,51 @@ func (c *caller) extend(ttl time.Duration) step {
 		})
 
 		return err
+	}
+}
+
+// stands lets the operation end, and holds what stands then against the spec that must have come of it: the one before for an update that was rolled back,
+// the new one for an update that was done before the cancel came. How far an update got before it turned leaves harmless traces, so only the settings are
+// compared, not every trace as becomes does.
+func (c *caller) stands(before, after deploy.Spec) step {
+	return func(ctx context.Context) error {
+		header, err := c.w.Settle(ctx, c.key())
+		if err != nil {
+			return err
+		}
+
+		if header.Phase != deploy.PhaseActive {
+			if c.excused {
+				return errElsewhere
+			}
+
+			return fmt.Errorf("became %s", header.Phase)
+		}
+
+		record, err := c.w.Store.Load(ctx, c.key())
+		if err != nil {
+			return err
+		}
+
+		want := before
+		if record.Operation.State == deploy.Succeeded {
+			want = after
+		}
+
+		if got := deploy.Hash(header.Spec); got != deploy.Hash(want) {
+			return fmt.Errorf("%s, but the spec is %+v", record.Operation.State, header.Spec)
+		}
+
+		if twice := c.w.doubled(); len(twice) > 0 && !c.excused {
+			return fmt.Errorf("made twice: %v", twice)
+		}
+
+		drift, err := c.w.Control.Drift(ctx, c.who(), c.key().Name)
+		if err != nil || drift.Drifted() && !c.excused {
+			return fmt.Errorf("what stands is not what the spec says: %+v, %w", drift, err)
+		}
+
+		return nil
 	}
 }
 
