@@ -16,7 +16,7 @@ import (
 // Action is how a point breaks.
 type Action string
 
-// The actions. A new one gets a line in Faults, and is thereby tried at every point where it can happen.
+// The actions. A new one gets a line in Faults, and is thereby tried at every point where it can happen; see docs/simulation.md.
 const (
 	None         Action = ""
 	CrashBefore  Action = "crash-before"
