@@ -3,7 +3,6 @@ package awsfake
 import (
 	"context"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -721,7 +720,7 @@ func clientException(format string, args ...any) error {
 
 // batchName is the rule for names of environments and queues. API reference, CreateComputeEnvironment and CreateJobQueue.
 func batchName(n string) error {
-	if ok, _ := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`, n); !ok {
+	if len(n) < 1 || len(n) > 128 || !spelled(n[:1], "") || !spelled(n, "_-") {
 		return clientException("%q is not a valid name", n)
 	}
 

@@ -2,6 +2,7 @@ package awsfake
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -79,9 +80,9 @@ func (b born) made() time.Time { return b.at }
 
 func (e *EC2) visible(at time.Time) bool { return !e.w.Now().Before(at.Add(e.Lag)) }
 
-// remembered is what a client token stands for.
+// remembered is what a client token stands for: a digest of the request, and what it was answered.
 type remembered struct {
-	request string
+	request [sha256.Size]byte
 	answer  any
 }
 
@@ -94,15 +95,17 @@ func once[O any](e *EC2, token *string, in any, act func() (O, error)) (O, error
 		return act()
 	}
 
-	request, err := json.Marshal(in)
+	text, err := json.Marshal(in)
 	if err != nil {
 		return none, fmt.Errorf("encode the request: %w", err)
 	}
 
+	request := sha256.Sum256(text)
+
 	key := fmt.Sprintf("%T %s", in, *token)
 
 	if r, ok := e.tokens[key]; ok {
-		if r.request != string(request) {
+		if r.request != request {
 			return none, refuse("IdempotentParameterMismatch", "The client token you have provided is associated with a resource with other parameters")
 		}
 
@@ -111,11 +114,47 @@ func once[O any](e *EC2, token *string, in any, act func() (O, error)) (O, error
 
 	out, err := act()
 	if err == nil {
-		e.tokens[key] = remembered{request: string(request), answer: out}
+		e.tokens[key] = remembered{request: request, answer: out}
 	}
 
 	return out, err
 }
+
+// tagged lists what the filters by tag leave over, in the order of ids; selected applies the others. In an account full of things, sorting all of them for
+// each call would take most of a simulation's time.
+func tagged[T interface{ labels() map[string]string }](all map[string]T, filters []types.Filter) []T {
+	var ids []string
+
+	for id, v := range all {
+		tags := v.labels()
+
+		if !slices.ContainsFunc(filters, func(f types.Filter) bool {
+			key, isTag := strings.CutPrefix(aws.ToString(f.Name), "tag:")
+			have, set := tags[key]
+
+			return isTag && (!set || !slices.Contains(f.Values, have))
+		}) {
+			ids = append(ids, id)
+		}
+	}
+
+	slices.Sort(ids)
+
+	left := make([]T, len(ids))
+	for i, id := range ids {
+		left[i] = all[id]
+	}
+
+	return left
+}
+
+func (v *vpc) labels() map[string]string      { return v.tags }
+func (g *gateway) labels() map[string]string  { return g.tags }
+func (t *table) labels() map[string]string    { return t.tags }
+func (s *subnet) labels() map[string]string   { return s.tags }
+func (p *endpoint) labels() map[string]string { return p.tags }
+func (g *group) labels() map[string]string    { return g.tags }
+func (t *template) labels() map[string]string { return t.tags }
 
 // selected applies the filters of a Describe call: all of them must match, each by one of its values. EC2 refuses a filter that the call does not have.
 func selected(filters []types.Filter, tags map[string]string, attributes map[string][]string) (bool, error) {

@@ -148,7 +148,7 @@ func (e *EC2) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecuri
 
 		out := &ec2.DescribeSecurityGroupsOutput{}
 
-		for _, g := range sorted(e.groups) {
+		for _, g := range tagged(e.groups, in.Filters) {
 			ok, err := selected(in.Filters, g.tags, map[string][]string{
 				"group-id": {g.id}, "group-name": {g.name}, "vpc-id": {g.vpc},
 				"ip-permission.group-id": sources(g.ingress), "egress.ip-permission.group-id": sources(g.egress),

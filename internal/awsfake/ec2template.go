@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -27,7 +26,7 @@ func (e *EC2) CreateLaunchTemplate(ctx context.Context, in *ec2.CreateLaunchTemp
 	return do(ctx, e.w, "ec2", "CreateLaunchTemplate", in, func() (*ec2.CreateLaunchTemplateOutput, error) {
 		return once(e, in.ClientToken, in, func() (*ec2.CreateLaunchTemplateOutput, error) {
 			name := aws.ToString(in.LaunchTemplateName)
-			if !regexp.MustCompile(`^[a-zA-Z0-9().\-/_]{3,128}$`).MatchString(name) {
+			if len(name) < 3 || len(name) > 128 || !spelled(name, "().-/_") {
 				return nil, refuse("InvalidLaunchTemplateName.MalformedException", "A launch template name must be between 3 and 128 characters")
 			}
 
@@ -82,7 +81,7 @@ func (e *EC2) DescribeLaunchTemplates(ctx context.Context, in *ec2.DescribeLaunc
 		out := &ec2.DescribeLaunchTemplatesOutput{}
 		found := map[string]bool{}
 
-		for _, t := range sorted(e.templates) {
+		for _, t := range tagged(e.templates, in.Filters) {
 			ok, err := selected(in.Filters, t.tags, map[string][]string{"launch-template-name": {t.name}})
 			if err != nil {
 				return nil, err

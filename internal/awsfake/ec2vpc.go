@@ -106,7 +106,7 @@ func (e *EC2) DescribeVpcs(ctx context.Context, in *ec2.DescribeVpcsInput, _ ...
 
 		var all []types.Vpc
 
-		for _, v := range sorted(e.vpcs) {
+		for _, v := range tagged(e.vpcs, in.Filters) {
 			ok, err := selected(in.Filters, v.tags, map[string][]string{"vpc-id": {v.id}, "cidr": {v.cidr}})
 			if err != nil {
 				return nil, err
@@ -267,7 +267,7 @@ func (e *EC2) DescribeInternetGateways(ctx context.Context, in *ec2.DescribeInte
 
 		var all []types.InternetGateway
 
-		for _, g := range sorted(e.gateways) {
+		for _, g := range tagged(e.gateways, in.Filters) {
 			ok, err := selected(in.Filters, g.tags, map[string][]string{"internet-gateway-id": {g.id}, "attachment.vpc-id": {g.vpc}})
 			if err != nil {
 				return nil, err
@@ -400,7 +400,7 @@ func (e *EC2) DescribeRouteTables(ctx context.Context, in *ec2.DescribeRouteTabl
 
 		out := &ec2.DescribeRouteTablesOutput{}
 
-		for _, t := range sorted(e.tables) {
+		for _, t := range tagged(e.tables, in.Filters) {
 			ok, err := selected(in.Filters, t.tags, map[string][]string{
 				"route-table-id": {t.id}, "vpc-id": {t.vpc}, "association.subnet-id": sorted(t.associations),
 			})
@@ -681,7 +681,7 @@ func (e *EC2) DescribeSubnets(ctx context.Context, in *ec2.DescribeSubnetsInput,
 
 		out := &ec2.DescribeSubnetsOutput{}
 
-		for _, s := range sorted(e.subnets) {
+		for _, s := range tagged(e.subnets, in.Filters) {
 			ok, err := selected(in.Filters, s.tags, map[string][]string{"subnet-id": {s.id}, "vpc-id": {s.vpc}})
 			if err != nil {
 				return nil, err
@@ -842,7 +842,7 @@ func (e *EC2) DescribeVpcEndpoints(ctx context.Context, in *ec2.DescribeVpcEndpo
 
 		out := &ec2.DescribeVpcEndpointsOutput{}
 
-		for _, p := range sorted(e.endpoints) {
+		for _, p := range tagged(e.endpoints, in.Filters) {
 			ok, err := selected(in.Filters, p.tags, map[string][]string{"vpc-endpoint-id": {p.id}, "vpc-id": {p.vpc}, "service-name": {p.service}})
 			if err != nil {
 				return nil, err

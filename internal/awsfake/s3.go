@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -136,7 +135,7 @@ func (s *S3) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, _ ...fu
 		constraint := string(configuration.LocationConstraint)
 
 		switch {
-		case !regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`).MatchString(name):
+		case len(name) < 3 || len(name) > 63 || !spelled(name, ".-") || !spelled(name[:1]+name[len(name)-1:], "") || name != strings.ToLower(name):
 			return nil, refuse("InvalidBucketName", "The specified bucket is not valid.")
 		case constraint == "us-east-1":
 			return nil, refuse("InvalidLocationConstraint", "The specified location-constraint is not valid")

@@ -3,6 +3,7 @@ package awsfake
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -15,4 +16,11 @@ func sorted[V any](m map[string]V) []V {
 	}
 
 	return list
+}
+
+// spelled tells whether a name consists of letters, digits and more.
+func spelled(name, more string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(more, r)
+	})
 }

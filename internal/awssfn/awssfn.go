@@ -5,14 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
 
@@ -32,16 +35,40 @@ func New(client api, stateMachineARN string) *Starter {
 	return &Starter{sfn: client, machine: stateMachineARN}
 }
 
-// Start starts the execution `<operation>-<epoch>`. That it exists already is success: names stay taken for 90 days, so it can only be ours.
+// A start that is throttled is tried again for patience, or until so much of the caller's time is left; pauses are at most longest.
+const (
+	patience = 10 * time.Second
+	left     = 2 * time.Second
+	longest  = 2 * time.Second
+)
+
+// Start starts the execution `<operation>-<epoch>`. That it exists already is success: names stay taken for 90 days, so it can only be ours. Step Functions
+// lets some hundred starts a second pass (docs/adr/0009); beyond that, the caller of a create waits some seconds here rather than minutes for the watchdog.
 func (s *Starter) Start(ctx context.Context, e workflow.Execution) error {
 	input, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("write the input of %s: %w", name(e), err)
 	}
 
-	_, err = s.sfn.StartExecution(ctx, &sfn.StartExecutionInput{
-		StateMachineArn: aws.String(s.machine), Name: aws.String(name(e)), Input: aws.String(string(input)),
-	})
+	until := time.Now().Add(patience)
+	if end, ok := ctx.Deadline(); ok && end.Add(-left).Before(until) {
+		until = end.Add(-left)
+	}
+
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, longest) {
+		_, err = s.sfn.StartExecution(ctx, &sfn.StartExecutionInput{
+			StateMachineArn: aws.String(s.machine), Name: aws.String(name(e)), Input: aws.String(string(input)),
+		})
+
+		// Full jitter: those who were throttled together must not come back together.
+		wait := rand.N(pause)
+		if !awserr.Is(err, deploy.Throttled) || time.Now().Add(wait).After(until) {
+			break
+		}
+
+		time.Sleep(wait) // ends before the context does
+	}
+
 	if err != nil && awserr.Code(err) != "ExecutionAlreadyExists" {
 		return fmt.Errorf("start execution %s: %w", name(e), err)
 	}

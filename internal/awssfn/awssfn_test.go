@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
@@ -20,11 +23,17 @@ type fake struct {
 	inputs   map[string]string
 	statuses map[string]types.ExecutionStatus
 	broken   error
+	// busy: so many starts are throttled; starts counts all of them.
+	busy, starts int
 }
 
 func (f *fake) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
 	if f.broken != nil {
 		return nil, f.broken
+	}
+
+	if f.starts++; f.starts <= f.busy {
+		return nil, &smithy.GenericAPIError{Code: "ThrottlingException", Message: "Rate exceeded"}
 	}
 
 	if aws.ToString(in.StateMachineArn) != machine {
@@ -78,6 +87,49 @@ func TestStart(t *testing.T) {
 	f.broken = errors.New("connection reset by peer")
 	if err := s.Start(t.Context(), execution()); !errors.Is(err, f.broken) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestStartIsThrottled(t *testing.T) {
+	t.Parallel()
+
+	cases := map[string]struct {
+		reason   string
+		busy     int
+		lifetime time.Duration
+		started  bool
+		longest  time.Duration
+	}{
+		"ForAWhile":    {"a storm passes", 4, 29 * time.Second, true, 10 * time.Second},
+		"ForLong":      {"the watchdog starts it; the caller has waited long enough", 1000, 29 * time.Second, false, 10 * time.Second},
+		"LittleTime":   {"the answer must still reach the caller", 1000, 5 * time.Second, false, 3 * time.Second},
+		"NoTime":       {"it is tried once all the same", 0, time.Second, true, 0},
+		"NoTimeEither": {"and no more", 1000, time.Second, false, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.lifetime)
+				defer cancel()
+
+				f := &fake{inputs: map[string]string{}, statuses: map[string]types.ExecutionStatus{}, busy: c.busy}
+				began := time.Now()
+
+				err := awssfn.New(f, machine).Start(ctx, execution())
+				if (err == nil) != c.started || len(f.inputs) != map[bool]int{true: 1}[c.started] {
+					t.Errorf("%s: %v", c.reason, err)
+				}
+
+				if took := time.Since(began); took > c.longest {
+					t.Errorf("%s: it took %s", c.reason, took)
+				}
+
+				if f.starts > 100 {
+					t.Errorf("%s: it was tried %d times", c.reason, f.starts)
+				}
+			})
+		})
 	}
 }
 

@@ -356,11 +356,16 @@ func stumbles(attempts int) []retrier {
 	return []retrier{
 		{ErrorEquals: []string{string(Throttled)}, IntervalSeconds: 2, BackoffRate: 2, MaxDelaySeconds: 60, MaxAttempts: attempts, JitterStrategy: "FULL"},
 		{ErrorEquals: []string{string(Transient)}, IntervalSeconds: 1, BackoffRate: 2, MaxDelaySeconds: 30, MaxAttempts: attempts, JitterStrategy: "FULL"},
+		// Lambda has no room for the function. That lasts as long as the storm, and whoever comes back soon makes it longer: docs/adr/0009.
+		{
+			ErrorEquals: []string{"Lambda.TooManyRequestsException"}, IntervalSeconds: 20, BackoffRate: 3, MaxDelaySeconds: 300, MaxAttempts: forever,
+			JitterStrategy: "FULL",
+		},
 		// What the Lambda service itself throws: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
 		{
 			ErrorEquals: []string{
 				"Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException",
-				"Lambda.TooManyRequestsException", "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout",
+				"Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout",
 			},
 			IntervalSeconds: 1, BackoffRate: 2, MaxDelaySeconds: 30, MaxAttempts: attempts, JitterStrategy: "FULL",
 		},

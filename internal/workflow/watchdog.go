@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -23,28 +25,86 @@ type Watchdog struct {
 }
 
 const (
-	// patrol is how many deployments one run looks at; the rest are the oldest of the next run.
-	patrol = 200
+	// patrol is how many deployments a run lists at once, and abreast how many of them it looks after at the same time.
+	patrol, abreast = 200, 10
+	// round is how long a run goes on at most: the next one begins within a minute.
+	round = 50 * time.Second
 	// lives is how many executions an operation may use up before a person has to look.
 	lives = 25
 )
 
-// Run looks at every operation whose time to be looked at has come. Trouble with one does not keep it from the others.
+// Run looks at every operation whose time to be looked at has come, list after list while its own time lasts: after a storm of creates there may be
+// thousands. Trouble with one does not keep it from the others.
 func (w *Watchdog) Run(ctx context.Context) error {
-	keys, err := w.Store.Unfinished(ctx, w.Clock.Now(), patrol)
-	if err != nil {
-		return fmt.Errorf("list unfinished operations: %w", err)
-	}
+	ctx, cancel := context.WithTimeout(ctx, round)
+	defer cancel()
 
-	var all []error
+	var (
+		now    = w.Clock.Now()
+		seen   = map[deploy.Key]bool{}
+		failed []error
+	)
 
-	for _, key := range keys {
-		if err := w.look(ctx, key, false); err != nil {
-			all = append(all, fmt.Errorf("look after %s: %w", key.Name, err))
+	for {
+		// What failed stays at the head of the list; it must not hide what stands behind it.
+		keys, err := w.Store.Unfinished(ctx, now, patrol+len(failed))
+		if err != nil {
+			return errors.Join(append(failed, fmt.Errorf("list unfinished operations: %w", err))...)
+		}
+
+		// The list may lag behind our own writes.
+		keys = slices.DeleteFunc(keys, func(key deploy.Key) bool { return seen[key] })
+		if len(keys) == 0 {
+			return errors.Join(failed...)
+		}
+
+		for _, key := range keys {
+			seen[key] = true
+		}
+
+		failed = append(failed, w.abreast(ctx, keys)...)
+
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < reserve {
+			return errors.Join(failed...)
 		}
 	}
+}
 
-	return errors.Join(all...)
+// abreast looks after several deployments at the same time, and answers what went wrong.
+func (w *Watchdog) abreast(ctx context.Context, keys []deploy.Key) []error {
+	var (
+		wait   sync.WaitGroup
+		mu     sync.Mutex
+		failed []error
+		queue  = make(chan deploy.Key, len(keys))
+	)
+
+	for _, key := range keys {
+		queue <- key
+	}
+
+	close(queue)
+
+	for range min(abreast, len(keys)) {
+		wait.Go(func() {
+			for key := range queue {
+				// What is left when the time is over stays due.
+				if end, ok := ctx.Deadline(); ok && time.Until(end) < reserve {
+					return
+				}
+
+				if err := w.look(ctx, key, false); err != nil {
+					mu.Lock()
+					failed = append(failed, fmt.Errorf("look after %s: %w", key.Name, err))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+
+	wait.Wait()
+
+	return failed
 }
 
 // Ended is told that an execution ended without success.
@@ -109,7 +169,11 @@ func (w *Watchdog) look(ctx context.Context, key deploy.Key, ended bool) error {
 
 	w.Log.WarnContext(ctx, "start an abandoned operation again", "operation", header.Operation, "epoch", header.Epoch, "known", known)
 
-	return w.Starter.Start(ctx, e)
+	if err := w.Starter.Start(ctx, e); err != nil {
+		return errors.Join(err, w.again(ctx, header, w.Clock.Now()))
+	}
+
+	return nil
 }
 
 // again notes when to look next. A writer who was quicker knows better.

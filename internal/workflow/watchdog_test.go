@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,6 +200,93 @@ func TestTroubleWithOneDoesNotKeepTheWatchdogFromOthers(t *testing.T) {
 			t.Errorf("both were looked at: got %v", err)
 		}
 	})
+}
+
+// unstarted writes deployments that were admitted and never started.
+func (b *bench) unstarted(t *testing.T, n int) {
+	t.Helper()
+
+	for i := range n {
+		h := header()
+		h.Name = fmt.Sprintf("d%03d", i)
+		h.Operation, h.CheckTime = h.Name+"-1", time.Now().Add(time.Duration(i)*time.Millisecond)
+		op := deploy.Operation{ID: h.Operation, Key: h.Key, Kind: deploy.Create, State: deploy.Pending}
+
+		if err := b.Commit(t.Context(), h.Key, &store.Change{Deployment: &h, Operations: []deploy.Operation{op}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	time.Sleep(time.Minute)
+}
+
+// TestWatchdogAfterAStorm: a run goes on list after list, and what fails at the head of the list does not hide what stands behind it.
+func TestWatchdogAfterAStorm(t *testing.T) {
+	t.Parallel()
+
+	cases := map[string]struct {
+		reason string
+		// bad: starts that fail; each start takes so long, and the function may live so long.
+		bad      int
+		takes    time.Duration
+		lifetime time.Duration
+		least    int
+		most     int
+	}{
+		"All":        {"one run looks after all", 0, 0, time.Hour, 450, 450},
+		"FirstFail":  {"more fail than a list holds", 210, 0, time.Hour, 240, 240},
+		"SideBySide": {"ten starts at once take a tenth of the time", 0, time.Second, time.Hour, 440, 450},
+		"OutOfTime":  {"what is left stays due, and nothing is broken off", 0, time.Second, 15 * time.Second, 100, 110},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.unstarted(t, 450)
+
+				b.dog.Starter = slow{b.engine, c.takes, c.bad}
+
+				ctx, cancel := context.WithTimeout(t.Context(), c.lifetime)
+				defer cancel()
+
+				if err := b.dog.Run(ctx); (err != nil) != (c.bad > 0) {
+					t.Fatalf("%s: %v", c.reason, err)
+				}
+
+				once := map[workflow.Execution]bool{}
+				for _, e := range b.engine.started {
+					once[e] = true
+				}
+
+				if n := len(once); n < c.least || n > c.most || n != len(b.engine.started) {
+					t.Errorf("%s: %d were started, %d times", c.reason, n, len(b.engine.started))
+				}
+
+				due, err := b.Unfinished(t.Context(), time.Now().Add(time.Second), 1000)
+				if err != nil || len(due) != 450-len(once) {
+					t.Errorf("%s: %d are due, %v", c.reason, len(due), err)
+				}
+			})
+		})
+	}
+}
+
+// slow is an engine that takes its time, and refuses the first deployments.
+type slow struct {
+	*engine
+	takes time.Duration
+	bad   int
+}
+
+func (s slow) Start(ctx context.Context, e workflow.Execution) error {
+	time.Sleep(s.takes)
+
+	if e.Deployment < fmt.Sprintf("d%03d", s.bad) {
+		return errors.New("Step Functions does not want it")
+	}
+
+	return s.engine.Start(ctx, e)
 }
 
 // TestWatchdogRacesAWriter: whoever wrote between its look and its write is at work, and is left alone.

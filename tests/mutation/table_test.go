@@ -253,7 +253,7 @@ func machineMutations() []mutation {
 func storeMutations() []mutation {
 	return []mutation{
 		{
-			"memory-save-unconditional", "of two writers both would win", "internal/store/memory/memory.go", "r == nil || r.resources[x.Ref].Version != x.Version {", "r == nil {", memory,
+			"memory-save-unconditional", "of two writers both would win", "internal/store/memory/memory.go", "r == nil || r.version(x.Ref) != x.Version {", "r == nil {", memory,
 		},
 		{
 			"memory-commit-unconditional", "of two writers both would win", "internal/store/memory/memory.go", "d != nil && r.header.Version != d.Version {", "d != nil && false {", memory,

@@ -16,7 +16,7 @@ import (
 // Action is how a point breaks.
 type Action string
 
-// The actions. A new one gets a line in Faults, and is thereby tried at every point where it can happen.
+// The actions. A new one gets a line in Faults, and is thereby tried at every point where it can happen; see docs/simulation.md.
 const (
 	None         Action = ""
 	CrashBefore  Action = "crash-before"
@@ -196,16 +196,20 @@ func (w *World) effect(ctx context.Context, in *invocation, a Action, service st
 
 		return a
 	case CrashBefore, CrashAfter:
-		if in.who != "api" || service == "store" || service == "sfn" {
-			return a
+		// The checks before a create run side by side, and so do the watchdog's looks: nobody could recover what one of them throws.
+		if in.who == "watchdog" || in.who == "api" && service != "store" && service != "sfn" {
+			w.mu.Lock()
+			in.dead = true
+			w.mu.Unlock()
+
+			if a == CrashAfter {
+				return LoseAnswer
+			}
+
+			return ServerError
 		}
 
-		// The checks before a create run side by side: nobody could recover what one of them throws.
-		w.mu.Lock()
-		in.dead = true
-		w.mu.Unlock()
-
-		return LoseAnswer
+		return a
 	case None, LoseAnswer, ServerError, Refuse:
 		return a
 	}

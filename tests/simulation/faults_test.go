@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +34,22 @@ func sample(trials []simulation.Trial, few, more int) []simulation.Trial {
 
 	var some []simulation.Trial
 	for _, i := range r.Perm(len(trials))[:n] {
+		some = append(some, trials[i])
+	}
+
+	return some
+}
+
+// shard takes the part of the trials that METAFLOW_DEPLOYER_SHARD names, "2/8" being the second of eight; what takes an hour can be run in parts.
+func shard(trials []simulation.Trial) []simulation.Trial {
+	var part, of int
+
+	if n, _ := fmt.Sscanf(os.Getenv("METAFLOW_DEPLOYER_SHARD"), "%d/%d", &part, &of); n < 2 {
+		return trials
+	}
+
+	var some []simulation.Trial
+	for i := part - 1; i < len(trials); i += of {
 		some = append(some, trials[i])
 	}
 
@@ -73,17 +88,14 @@ func again(trial simulation.Trial) string {
 	return fmt.Sprintf("METAFLOW_DEPLOYER_WORLD='%s' go test -count 1 -v -run TestReplay ./tests/simulation", trial)
 }
 
-// family runs many trials of one life and prints what came of them.
-func family(t *testing.T, name string, trials []simulation.Trial, calm *simulation.Report) {
+// each runs trials on all processors and tells what came of them, one after the other.
+func each(t *testing.T, trials []simulation.Trial, calm *simulation.Report, tell func(i int, r simulation.Report)) {
 	t.Helper()
 
 	var (
-		next    atomic.Int64
-		wait    sync.WaitGroup
-		mu      sync.Mutex
-		wrong   []simulation.Trial
-		reports simulation.Sum
-		began   = time.Now()
+		next atomic.Int64
+		wait sync.WaitGroup
+		mu   sync.Mutex
 	)
 
 	for range runtime.GOMAXPROCS(0) {
@@ -96,22 +108,39 @@ func family(t *testing.T, name string, trials []simulation.Trial, calm *simulati
 
 				r := one(t, trials[i], calm)
 
-				total.Lock()
-				total.Add(r)
-				total.Unlock()
-
 				mu.Lock()
-				reports.Add(r)
-
-				if r.Err != nil {
-					wrong = append(wrong, trials[i])
-				}
+				tell(i, r)
 				mu.Unlock()
 			}
 		})
 	}
 
 	wait.Wait()
+}
+
+// family runs many trials of one life and prints what came of them.
+func family(t *testing.T, name string, trials []simulation.Trial, calm *simulation.Report) {
+	t.Helper()
+
+	var (
+		wrong   []simulation.Trial
+		reports simulation.Sum
+		began   = time.Now()
+	)
+
+	some := shard(trials)
+
+	each(t, some, calm, func(i int, r simulation.Report) {
+		total.Lock()
+		total.Add(r)
+		total.Unlock()
+
+		reports.Add(r)
+
+		if r.Err != nil {
+			wrong = append(wrong, some[i])
+		}
+	})
 
 	// Many worlds usually fail for one reason.
 	for _, trial := range wrong[:min(len(wrong), 5)] {
@@ -178,33 +207,40 @@ func TestSingleFaults(t *testing.T) {
 	}
 }
 
-// TestPairsOfCrashes lets the processes of a create and its purge die at two points.
+// TestPairsOfCrashes lets a process die anywhere, and after that a second one anywhere on the way that the recovery takes: every pair of deaths that a life
+// has. The life "purge" is a create and a delete, "rollback" a create that is rolled back.
 func TestPairsOfCrashes(t *testing.T) {
 	t.Parallel()
 
-	calm := undisturbed(t, "calm", "purge")
+	for life, size := range map[string]struct{ few, more int }{"purge": {100, 400}, "rollback": {50, 200}} {
+		t.Run(life, func(t *testing.T) {
+			t.Parallel()
 
-	var points []string
+			calm := undisturbed(t, "calm", life)
 
-	for _, p := range calm.Points {
-		if verb, _, _ := strings.Cut(p, " "); verb == "begin" || verb == "ensure" || verb == "settle" || verb == "api" && strings.HasSuffix(p, "#1") {
-			points = append(points, p)
-		}
-	}
-
-	var trials []simulation.Trial
-
-	for i, p := range points {
-		for _, q := range points[i+1:] {
-			for _, a := range []simulation.Action{simulation.CrashBefore, simulation.CrashAfter} {
-				trials = append(trials, simulation.Trial{
-					Seed: uint64(len(trials)), Weather: "calm", Life: "purge", Faults: []simulation.Injection{{Point: p, Action: a}, {Point: q, Action: a}},
-				})
+			var first []simulation.Trial
+			for i, death := range calm.Deaths() {
+				first = append(first, simulation.Trial{Seed: uint64(i + 1), Weather: "calm", Life: life, Faults: []simulation.Injection{death}})
 			}
-		}
-	}
 
-	family(t, "pairs of crashes", sample(trials, 150, 400), calm)
+			// A sample need not learn every way.
+			first = sample(first, size.few/5, size.more/5)
+			second := make([][]simulation.Trial, len(first))
+
+			each(t, first, calm, func(i int, r simulation.Report) {
+				deaths := r.Deaths()
+				at := slices.Index(deaths, first[i].Faults[0])
+
+				for _, death := range deaths[at+1:] {
+					trial := first[i]
+					trial.Faults = []simulation.Injection{first[i].Faults[0], death}
+					second[i] = append(second[i], trial)
+				}
+			})
+
+			family(t, "pairs of crashes, "+life, sample(slices.Concat(second...), size.few, size.more), calm)
+		})
+	}
 }
 
 // TestTriples breaks three points at once, of any life and in any weather.

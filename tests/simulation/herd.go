@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -9,10 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/smithy-go"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/memory"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation/asl"
@@ -23,6 +27,10 @@ import (
 type Herd struct {
 	// Deployments arrive at once, spread over Accounts.
 	Deployments, Accounts int
+	// Share is the part of AWS's limits on the whole installation that the herd has: a tenth of the herd on a tenth of them meets what the whole one meets.
+	Share float64
+
+	concurrency int
 
 	store *memory.Store
 	cells []*World
@@ -30,6 +38,7 @@ type Herd struct {
 	mu     sync.Mutex
 	starts tokens
 	flying int
+	opened time.Time
 	begun  map[string]time.Time
 	count  HerdReport
 }
@@ -37,8 +46,11 @@ type Herd struct {
 // HerdReport is what came of a herd.
 type HerdReport struct {
 	Ended, Active int
-	// StartDelay is the longest time from an admission to its Begin, Makespan the longest from an admission to its end.
-	StartDelay, Makespan time.Duration
+	// Admission is the longest time that a caller needed to be admitted, StartDelay the longest from an admission to its Begin, Makespan the longest from an
+	// admission to its end.
+	Admission, StartDelay, Makespan time.Duration
+	// Things are what is there of this installation at the end, in all accounts.
+	Things int
 	// Throttled calls of AWS, refused starts of executions, and invocations that Lambda refused for want of concurrency.
 	Throttled, RefusedStarts, RefusedInvocations int
 	// Invocations and transitions of all executions.
@@ -76,6 +88,8 @@ func (b *tokens) take(now time.Time) bool {
 const (
 	startSize, startRate = 1300, 300
 	concurrency          = 1000
+	// apiTimeout is the Timeout of the api function in template.yaml.
+	apiTimeout = 29 * time.Second
 )
 
 func rate(service, operation string) (size, perSecond float64) {
@@ -95,7 +109,8 @@ func rate(service, operation string) (size, perSecond float64) {
 
 // Run lets them all come at once and waits until all have ended. It must be called inside a synctest bubble.
 func (h *Herd) Run(ctx context.Context) (HerdReport, error) {
-	h.store, h.begun, h.starts = memory.New(), map[string]time.Time{}, tokens{size: startSize, rate: startRate}
+	h.store, h.begun, h.starts = memory.New(), map[string]time.Time{}, tokens{size: startSize * h.Share, rate: startRate * h.Share}
+	h.concurrency = int(concurrency * h.Share)
 
 	for i := range h.Accounts {
 		w, err := NewWorld(uint64(i))
@@ -109,50 +124,92 @@ func (h *Herd) Run(ctx context.Context) (HerdReport, error) {
 
 	var wait sync.WaitGroup
 
+	h.opened = time.Now()
+
 	for i := range h.Deployments {
-		wait.Go(func() { h.create(ctx, i) })
+		wait.Add(1)
+
+		go h.create(ctx, i, 1, wait.Done)
 	}
 
-	wait.Wait()
+	var (
+		left  = map[int]bool{}
+		began = time.Now()
+	)
 
-	for minute := 0; ; minute++ {
-		time.Sleep(time.Minute)
+	for i := range h.Deployments {
+		left[i] = true
+	}
 
-		_ = h.cells[0].Dog.Run(ctx)
+	for second := 1; len(left) > 0; second++ {
+		time.Sleep(time.Until(began.Add(time.Duration(second) * time.Second)))
 
 		var m runtime.MemStats
 
 		runtime.ReadMemStats(&m)
 		h.count.Peak = max(h.count.Peak, m.HeapInuse+m.StackInuse)
 
-		left, err := h.store.Unfinished(ctx, time.Now().Add(24*time.Hour), h.Deployments)
-		if err != nil {
+		if second%60 != 0 {
+			continue
+		}
+
+		wait.Go(func() { _ = h.watch(ctx) })
+
+		if err := h.harvest(ctx, left); err != nil {
 			return h.count, err
 		}
 
-		if len(left) == 0 {
-			break
-		}
-
-		if minute > 24*60 {
+		if second > 24*3600 {
 			return h.count, fmt.Errorf("%d have not ended after a day", len(left))
 		}
 	}
+
+	wait.Wait()
 
 	for _, w := range h.cells {
 		w.wait.Wait()
 		h.count.Transitions += w.cost.Transitions
 		h.count.Invocations += w.cost.Invocations
 		h.count.Throttled += w.cost.Throttled
+
+		for _, tags := range w.AWS.Inventory() {
+			if ours(tags) {
+				h.count.Things++
+			}
+		}
 	}
 
-	for i := range h.Deployments {
+	return h.count, nil
+}
+
+// harvest counts those that have ended and lets go of their records: ten thousand of them would be most of what is in memory.
+func (h *Herd) harvest(ctx context.Context, left map[int]bool) error {
+	keys, err := h.store.Unfinished(ctx, time.Now().Add(24*time.Hour), h.Deployments)
+	if err != nil {
+		return err
+	}
+
+	unfinished := map[deploy.Key]bool{}
+	for _, key := range keys {
+		unfinished[key] = true
+	}
+
+	for i := range left {
+		if unfinished[h.key(i)] {
+			continue
+		}
+
 		record, err := h.store.Load(ctx, h.key(i))
+		if errors.Is(err, store.ErrNotFound) {
+			continue // its caller still tries
+		}
+
 		if err != nil {
-			return h.count, fmt.Errorf("deployment %d was not admitted: %w", i, err)
+			return err
 		}
 
 		op := record.Operation
+
 		if op.State.Done() {
 			h.count.Ended++
 		}
@@ -161,11 +218,26 @@ func (h *Herd) Run(ctx context.Context) (HerdReport, error) {
 			h.count.Active++
 		}
 
+		h.mu.Lock()
 		h.count.Makespan = max(h.count.Makespan, op.EndTime.Sub(op.CreateTime))
 		h.count.StartDelay = max(h.count.StartDelay, h.begun[op.ID].Sub(op.CreateTime))
+		h.count.Admission = max(h.count.Admission, op.CreateTime.Sub(h.opened))
+		delete(h.begun, op.ID)
+		h.mu.Unlock()
+
+		h.store.Forget(record.Deployment.Key)
+		delete(left, i)
 	}
 
-	return h.count, nil
+	return nil
+}
+
+// watch is the schedule's call of the watchdog.
+func (h *Herd) watch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lambdaTimeout)
+	defer cancel()
+
+	return h.cells[0].Watch(ctx)
 }
 
 func (h *Herd) key(i int) deploy.Key {
@@ -190,13 +262,15 @@ func (h *Herd) settle(w *World, i int) {
 
 	place := w.Control.Place
 	place.Account = w.AWS.Account
-	w.Control.Place, w.Dog.Place = place, place
-	w.Control.Store, w.Dog.Store, w.conductor.Store = h.store, h.store, h.store
-	w.Control.Starter, w.Dog.Starter = h, h
+	w.Control.Place, w.Dog.Place, w.Queue.Place = place, place, place
+	w.Control.Store, w.Dog.Store, w.conductor.Store, w.Queue.Store = h.store, h.store, h.store, h.store
+	w.Control.Grants, w.Queue.Tenants, w.Expiry.Tenants = h.store, h.store, h.store
+	starter := awssfn.New(engine{h}, "arn:aws:states:us-east-1:123456789012:stateMachine:deployment")
+	w.Control.Starter, w.Dog.Starter, w.Queue.Starter = starter, starter, starter
 	w.Control.NewID = h.cells[0].newID
 	// The quotas of VPCs and gateways are raised to what Batch's own, which cannot be raised, let in.
 	w.Control.Quota = func(_ context.Context, _, _ string, otherwise int) int { return max(otherwise, 50) }
-	w.Control.Log, w.Dog.Log, w.conductor.Log = silent(), silent(), silent()
+	w.Control.Log, w.Dog.Log, w.conductor.Log, w.Queue.Log = silent(), silent(), silent(), silent()
 
 	for _, worker := range w.workers {
 		worker.Store, worker.Place, worker.Log = h.store, place, silent()
@@ -227,25 +301,21 @@ func (h *Herd) settle(w *World, i int) {
 
 		return awsfake.Fault{Before: broken(Throttle)}
 	}
-	w.admit = h.admit
+	w.admit, w.heard = h.admit, h.heard
 }
 
-// admit is Lambda's concurrency, and sees each Begin.
-func (h *Herd) admit(in workflow.Input) (done func(), err error) {
+// admit is Lambda's concurrency.
+func (h *Herd) admit() (done func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
-	if h.flying >= concurrency {
+	if h.flying >= h.concurrency {
 		h.count.RefusedInvocations++
 
-		return nil, &asl.Error{Name: "Lambda.TooManyRequestsException", Cause: "Rate Exceeded."}
+		return nil, full
 	}
 
 	h.flying++
-
-	if _, known := h.begun[in.Operation]; !known && in.Verb == workflow.VerbBegin {
-		h.begun[in.Operation] = time.Now()
-	}
 
 	return func() {
 		h.mu.Lock()
@@ -254,60 +324,105 @@ func (h *Herd) admit(in workflow.Input) (done func(), err error) {
 	}, nil
 }
 
-// create is one caller, who comes at once with all others and tries again after a second when the checks before the create are throttled.
-func (h *Herd) create(ctx context.Context, i int) {
+var full = &asl.Error{Name: "Lambda.TooManyRequestsException", Cause: "Rate Exceeded."} //nolint:gochecknoglobals // one for all
+
+// heard sees each Begin.
+func (h *Herd) heard(in workflow.Input) {
+	if in.Verb != workflow.VerbBegin {
+		return
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	if _, known := h.begun[in.Operation]; !known {
+		h.begun[in.Operation] = time.Now()
+	}
+}
+
+// create is one caller, who comes at once with all others and tries again within half a minute when Lambda has no room for the call or the checks before
+// the create are throttled. Who waits holds no goroutine.
+func (h *Herd) create(ctx context.Context, i, try int, done func()) {
 	key := h.key(i)
 	w := h.cell(key.Tenant)
 	who := deploy.Principal{Tenant: key.Tenant, Actor: "ada", Roles: []deploy.Role{deploy.Deployer}}
 
-	for try := 1; ; try++ {
-		err := w.Call(ctx, "api", func(ctx context.Context) error {
-			_, err := w.Control.Create(ctx, who, workflow.CreateRequest{Name: key.Name, Spec: deploy.Spec{}.WithDefaults()})
-
+	err := w.Call(ctx, "api", func(ctx context.Context) error {
+		leave, err := h.admit()
+		if err != nil {
 			return err
-		})
-		if err == nil {
-			return
 		}
+		defer leave()
 
-		if _, exists := errors.AsType[*workflow.Exists](err); exists {
-			return
-		}
+		ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+		defer cancel()
 
-		if _, refused := errors.AsType[*workflow.Refused](err); refused {
-			return // it is not among those that end
-		}
+		_, err = w.Control.Create(ctx, who, workflow.CreateRequest{Name: key.Name, Spec: deploy.Spec{}.WithDefaults()})
 
-		w.mu.Lock()
-		pause := time.Duration(float64(min(try, 30)) * w.jitter.Float64() * float64(time.Second))
-		w.mu.Unlock()
+		return err
+	})
 
-		time.Sleep(pause)
-	}
-}
+	_, exists := errors.AsType[*workflow.Exists](err)
+	_, refused := errors.AsType[*workflow.Refused](err) // it will not be among those that end
 
-// Start implements workflow.Starter with Step Functions' own rate, after the SDK's three attempts.
-func (h *Herd) Start(ctx context.Context, e workflow.Execution) error {
-	for attempt := range 3 {
-		h.mu.Lock()
-		ok := h.starts.take(time.Now())
+	if err == nil || exists || refused {
+		done()
 
-		if !ok {
-			h.count.RefusedStarts++
-		}
-		h.mu.Unlock()
-
-		if ok {
-			return h.cell(e.Tenant).Start(ctx, e)
-		}
-
-		time.Sleep(time.Duration(attempt+1) * time.Second)
+		return
 	}
 
-	return &smithy.GenericAPIError{Code: "ThrottlingException", Message: "Rate exceeded"}
+	w.mu.Lock()
+	pause := time.Duration(float64(min(try, 30)) * w.jitter.Float64() * float64(time.Second))
+	w.mu.Unlock()
+
+	time.AfterFunc(pause, func() { h.create(ctx, i, try+1, done) })
 }
 
-// Alive implements workflow.Starter.
-func (h *Herd) Alive(ctx context.Context, e workflow.Execution) (alive, known bool, err error) {
-	return h.cell(e.Tenant).Alive(ctx, e)
+// engine is Step Functions as the installation's starter sees it: one state machine for all cells, and its own rate of starts.
+type engine struct{ h *Herd }
+
+// StartExecution lets the cell's world run it.
+func (e engine) StartExecution(ctx context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
+	var x workflow.Execution
+	if err := json.Unmarshal([]byte(*in.Input), &x); err != nil {
+		return nil, err
+	}
+
+	e.h.mu.Lock()
+	ok := e.h.starts.take(time.Now())
+
+	if !ok {
+		e.h.count.RefusedStarts++
+	}
+	e.h.mu.Unlock()
+
+	if !ok {
+		return nil, broken(Throttle)
+	}
+
+	return &sfn.StartExecutionOutput{}, e.h.cell(x.Tenant).Start(ctx, x)
+}
+
+// DescribeExecution finds the cell by the name of the deployment, with which an operation's id begins.
+func (e engine) DescribeExecution(_ context.Context, in *sfn.DescribeExecutionInput, _ ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error) {
+	name := (*in.ExecutionArn)[strings.LastIndex(*in.ExecutionArn, ":")+1:]
+
+	var i int
+	if _, err := fmt.Sscanf(name, "d%d-", &i); err != nil {
+		return nil, err
+	}
+
+	w := e.h.cell(e.h.key(i).Tenant)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	switch r := w.executions[name]; {
+	case r == nil:
+		return nil, &sfntypes.ExecutionDoesNotExist{}
+	case r.alive:
+		return &sfn.DescribeExecutionOutput{Status: sfntypes.ExecutionStatusRunning}, nil
+	default:
+		return &sfn.DescribeExecutionOutput{Status: sfntypes.ExecutionStatusFailed}, nil
+	}
 }

@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"os"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,27 +18,35 @@ func TestHerd(t *testing.T) {
 		t.Parallel()
 	}
 
-	one := herd(t, 1, 1)
+	one := herd(t, 1, 1, 1)
 
 	h := struct{ deployments, accounts int }{100, 2}
 	if os.Getenv("METAFLOW_DEPLOYER_SIMULATE") == "all" {
 		h.deployments, h.accounts = 10_000, 200
 	}
 
+	// What is kept of ten thousand deployments is much: the collector may take its time until memory is short.
+	debug.SetGCPercent(150)
+	debug.SetMemoryLimit(460 << 20)
+
 	// The machine may be busy with other things: what counts is the processor's own time.
 	began := processorSeconds(t)
-	r := herd(t, h.deployments, h.accounts)
+	r := herd(t, h.deployments, h.accounts, float64(h.deployments)/10_000)
 	took := processorSeconds(t) - began
 
 	ratio := float64(r.Invocations) / float64(h.deployments) / float64(one.Invocations)
 
-	t.Logf("%d deployments at once over %d account-Regions: %d ended, %d ACTIVE, %.1f s of processor time, peak %d MB, longest start delay %s, longest create %s (alone %s), "+
+	t.Logf("%d deployments at once over %d account-Regions: %d ended, %d ACTIVE, %.1f s of processor time, peak %d MB, longest wait of a caller %s, longest start delay %s, longest create %s (alone %s), "+
 		"%d throttled calls, %d refused starts, %d refused invocations, %.2f times the invocations of one alone",
-		h.deployments, h.accounts, r.Ended, r.Active, took, r.Peak>>20, r.StartDelay, r.Makespan, one.Makespan,
+		h.deployments, h.accounts, r.Ended, r.Active, took, r.Peak>>20, r.Admission, r.StartDelay, r.Makespan, one.Makespan,
 		r.Throttled, r.RefusedStarts, r.RefusedInvocations, ratio)
 
 	if r.Ended != h.deployments || r.Active != h.deployments {
 		t.Errorf("%d of %d ended, %d are ACTIVE", r.Ended, h.deployments, r.Active)
+	}
+
+	if r.Things != h.deployments*one.Things {
+		t.Errorf("%d things are there, not %d for each deployment", r.Things, one.Things)
 	}
 
 	if ratio > 3 {
@@ -56,7 +65,7 @@ func processorSeconds(t *testing.T) float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-func herd(t *testing.T, deployments, accounts int) (r simulation.HerdReport) {
+func herd(t *testing.T, deployments, accounts int, share float64) (r simulation.HerdReport) {
 	t.Helper()
 
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +73,7 @@ func herd(t *testing.T, deployments, accounts int) (r simulation.HerdReport) {
 
 		var err error
 
-		h := &simulation.Herd{Deployments: deployments, Accounts: accounts}
+		h := &simulation.Herd{Deployments: deployments, Accounts: accounts, Share: share}
 		if r, err = h.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
@@ -195,7 +196,7 @@ func (w *World) unplanted(before map[string]string) string {
 }
 
 // generated matches AWS's own ids.
-func generated() *regexp.Regexp { return regexp.MustCompile(`([a-zA-Z]+)-[0-9a-f]{17}`) }
+var generated = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-zA-Z]+)-[0-9a-f]{17}`) }) //nolint:gochecknoglobals // for 100,000 worlds
 
 // end is the end of an operation as the record and AWS show it, with AWS's own ids replaced by what they stand for: the same for every world in which the
 // same was asked for.

@@ -74,13 +74,30 @@ type Report struct {
 	Err error
 	// Hit lists the faults that happened: a world may take a way that does not come by a point.
 	Hit []Injection
-	// Points are all points that were passed.
+	// Points are all points that were passed, Firsts those with which an invocation began.
 	Points []string
+	Firsts map[string]bool
 	// Ends are the ends of the operations, to be held against those of the undisturbed world.
 	Ends []string
 	Cost Cost
 	// Makespans are the seconds from the admission of each operation to its end.
 	Makespans []float64
+}
+
+// Deaths lists, in the order of the world, the places at which a process can die: before the first call of each invocation, and after every call. To die
+// before any other call is to have died after the one before it: nothing has happened in between that anybody else can see.
+func (r Report) Deaths() []Injection {
+	var all []Injection
+
+	for _, p := range r.Points {
+		if r.Firsts[p] {
+			all = append(all, Injection{p, CrashBefore})
+		}
+
+		all = append(all, Injection{p, CrashAfter})
+	}
+
+	return all
 }
 
 // Run runs a trial. It must be called inside a synctest bubble. Undisturbed, where given, is the report of the same trial without faults.
@@ -126,7 +143,7 @@ func (t Trial) Run(ctx context.Context, undisturbed *Report) Report {
 
 	c := &caller{w: w, excused: t.Excused() || weather.Excuses, undisturbed: undisturbed}
 	r.Err = c.live(ctx, life)
-	r.Points, r.Ends, r.Makespans, r.Cost = w.Points(), c.finals, c.makespans, w.Cost()
+	r.Points, r.Firsts, r.Ends, r.Makespans, r.Cost = w.Points(), w.firsts, c.finals, c.makespans, w.Cost()
 
 	if r.Err != nil {
 		r.Err = fmt.Errorf("%w\n%s", r.Err, c.explain(ctx))

@@ -64,6 +64,7 @@ type World struct {
 	mu         sync.Mutex
 	executions map[string]*execution
 	points     []string
+	firsts     map[string]bool
 	seen       map[string]int
 	ids        int
 	wait       sync.WaitGroup
@@ -74,8 +75,9 @@ type World struct {
 	cost       Cost
 	logs       bytes.Buffer
 	quiet      bool // keep no journal of points
-	// admit, where set, may refuse an invocation.
-	admit func(workflow.Input) (done func(), err error)
+	// admit, where set, may refuse an invocation; heard, where set, is told of those that begin.
+	admit func() (done func(), err error)
+	heard func(workflow.Input)
 }
 
 // execution is one run of the state machine.
@@ -89,7 +91,7 @@ type execution struct {
 type Cost struct {
 	// Transitions are billed state entries, Events the longest history and Largest the largest payload in bytes of any execution.
 	Transitions, Events, Largest int
-	// Invocations of functions and the seconds they ran, of which waiting is virtual time and each call counts 30 ms.
+	// Invocations of functions, those that were refused among them, and the seconds they ran, of which waiting is virtual time and each call counts 30 ms.
 	Invocations int
 	Seconds     float64
 	// Calls of AWS, and those of them that were throttled.
@@ -109,7 +111,7 @@ type invocation struct {
 	calls                    int
 	// fatal: the execution ends with its answer in a way that no Catch sees.
 	fatal bool
-	// dead: the process died in a goroutine of its own; it gets no further than its next call.
+	// dead: the process died in a goroutine of its own; no call of it comes through any more.
 	dead bool
 }
 
@@ -117,7 +119,7 @@ type invocation struct {
 func NewWorld(seed uint64) (*World, error) {
 	w := &World{
 		AWS: awsfake.New(), Store: memory.New(), Trace: &asl.Trace{}, seed: seed, jitter: rand.New(rand.NewPCG(seed, seed)),
-		executions: map[string]*execution{}, seen: map[string]int{}, workers: map[string]*workflow.Worker{},
+		executions: map[string]*execution{}, seen: map[string]int{}, firsts: map[string]bool{}, workers: map[string]*workflow.Worker{},
 	}
 
 	// What was made shows late, as on AWS.
@@ -260,7 +262,11 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 	w.seen[name]++
 	point := name + " #" + strconv.Itoa(w.seen[name])
 	w.points = append(w.points, point)
-	in.calls++
+
+	if in.calls++; in.calls == 1 {
+		w.firsts[point] = true
+	}
+
 	dead := in.dead
 
 	if service != "store" && service != "sfn" {
@@ -270,7 +276,10 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 	action := w.stands(service, operation)
 	w.mu.Unlock()
 
-	if dead && service == "store" {
+	switch {
+	case dead && in.who == "watchdog":
+		return ServerError
+	case dead && service == "store":
 		panic(crash{})
 	}
 
@@ -390,6 +399,19 @@ func (w *World) invoke(ctx context.Context, function string, payload json.RawMes
 	w.wait.Add(1)
 	defer w.wait.Done()
 
+	if w.admit != nil {
+		done, err := w.admit()
+		if err != nil {
+			w.mu.Lock()
+			w.cost.Invocations++
+			w.mu.Unlock()
+
+			return nil, err
+		}
+
+		defer done()
+	}
+
 	name, _ := ctx.Value(executionKey{}).(string)
 	in := &invocation{function: function, execution: name, payload: payload}
 
@@ -420,13 +442,8 @@ func (w *World) function(ctx context.Context, call *invocation) (out json.RawMes
 		return nil, &asl.Error{Name: "States.Runtime", Cause: err.Error()}
 	}
 
-	if w.admit != nil {
-		done, err := w.admit(in)
-		if err != nil {
-			return nil, err
-		}
-
-		defer done()
+	if w.heard != nil {
+		w.heard(in)
 	}
 
 	call.who = strings.TrimSpace(string(in.Verb) + " " + string(in.Resource))

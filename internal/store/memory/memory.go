@@ -58,7 +58,16 @@ var (
 type record struct {
 	header     deploy.Deployment
 	operations map[string]deploy.Operation
-	resources  map[deploy.Ref]deploy.Resource
+	resources  map[deploy.Ref]*frozen
+}
+
+// version is that of a resource, 0 if there is none.
+func (r *record) version(ref deploy.Ref) int64 {
+	if x := r.resources[ref]; x != nil {
+		return x.Version
+	}
+
+	return 0
 }
 
 type claimed struct {
@@ -125,12 +134,15 @@ func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 			return nil, fmt.Errorf("deployment %s names operation %s, which was never written", key.Name, r.header.Operation)
 		}
 
-		out := store.Record{Deployment: r.header, Operation: op}
+		out := store.Record{Deployment: r.header, Operation: op, Resources: make([]deploy.Resource, 0, len(r.resources))}
 		for _, ref := range slices.Sorted(maps.Keys(r.resources)) {
-			out.Resources = append(out.Resources, r.resources[ref])
+			out.Resources = append(out.Resources, r.resources[ref].thaw())
 		}
 
-		return clone(&out), nil
+		detach(reflect.ValueOf(&out.Deployment).Elem())
+		detach(reflect.ValueOf(&out.Operation).Elem())
+
+		return &out, nil
 	})
 }
 
@@ -163,7 +175,7 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 
 	r := s.records[key]
 	if r == nil {
-		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]deploy.Resource{}}
+		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]*frozen{}}
 	}
 
 	if s.stale(key, r, change) {
@@ -194,9 +206,9 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 	}
 
 	for i := range change.Resources {
-		x := *clone(&change.Resources[i])
+		x := freeze(change.Resources[i])
 		x.Version++
-		r.resources[x.Ref] = x
+		r.resources[x.Ref] = &x
 	}
 
 	for _, x := range change.Drop {
@@ -218,6 +230,15 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 	return nil
 }
 
+// Forget drops a deployment's record: a large simulation need not keep what is over. It is no call of a store.
+func (s *Store) Forget(key deploy.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	delete(s.records, key)
+	delete(s.events, key)
+}
+
 // stale tells whether anything that the change rests on is not as it was read.
 func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 	if d := change.Deployment; d != nil && r.header.Version != d.Version {
@@ -231,7 +252,7 @@ func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 	}
 
 	for _, x := range change.Resources {
-		if r.resources[x.Ref].Version != x.Version {
+		if r.version(x.Ref) != x.Version {
 			return true
 		}
 	}
@@ -267,13 +288,13 @@ func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 func (s *Store) Save(ctx context.Context, key deploy.Key, x *deploy.Resource) error {
 	_, err := do(ctx, s, "Save", key, func() (struct{}, error) {
 		r := s.records[key]
-		if r == nil || r.resources[x.Ref].Version != x.Version {
+		if r == nil || r.version(x.Ref) != x.Version {
 			return struct{}{}, store.ErrStale
 		}
 
-		saved := *clone(x)
+		saved := freeze(*x)
 		saved.Version++
-		r.resources[x.Ref] = saved
+		r.resources[x.Ref] = &saved
 
 		return struct{}{}, nil
 	})
@@ -418,6 +439,80 @@ func (c claimed) open(by store.Claim) bool { return c.claim == by && c.answer ==
 
 func (s *Store) lapsed(c claimed) bool { return s.Now().After(c.until) }
 
+// frozen is a resource as the store keeps it. A record has many, and every step reads and writes them: copying them by reflection took a third of a simulated
+// world's time, and their maps most of its memory. A test holds what is thawed against what clone makes of it.
+type frozen struct {
+	deploy.Resource
+
+	outputs, memo []string
+}
+
+func freeze(r deploy.Resource) frozen {
+	f := frozen{r, words(r.Outputs), words(r.Memo)}
+	f.Outputs, f.Memo = nil, nil
+	f.Needs = append([]deploy.Ref(nil), r.Needs...)
+	f.Ensure, f.Remove = step(r.Ensure), step(r.Remove)
+
+	return f
+}
+
+func (f *frozen) thaw() deploy.Resource {
+	r := f.Resource
+	r.Needs = append([]deploy.Ref(nil), r.Needs...)
+	r.Outputs, r.Memo = pairs(f.outputs), pairs(f.memo)
+	r.Ensure, r.Remove = step(r.Ensure), step(r.Remove)
+
+	return r
+}
+
+// words lists the keys of a map, each with its value behind it; pairs is the way back.
+func words(m map[string]string) []string {
+	if len(m) == 0 {
+		return nil
+	}
+
+	list := make([]string, 0, 2*len(m))
+	for k, v := range m {
+		list = append(list, k, v)
+	}
+
+	return list
+}
+
+func pairs(list []string) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+
+	m := make(map[string]string, len(list)/2)
+	for i := 0; i < len(list); i += 2 {
+		m[list[i]] = list[i+1]
+	}
+
+	return m
+}
+
+func step(s *deploy.Step) *deploy.Step {
+	if s == nil {
+		return nil
+	}
+
+	c := *s
+	c.Error = trouble(s.Error)
+
+	return &c
+}
+
+func trouble(e *deploy.Error) *deploy.Error {
+	if e == nil {
+		return nil
+	}
+
+	return &deploy.Error{
+		Class: e.Class, Code: e.Code, Message: e.Message, Remedy: e.Remedy, Pointer: e.Pointer, Resource: e.Resource, AWSCode: e.AWSCode, RequestID: e.RequestID,
+	}
+}
+
 // clone copies a noun as a table would: nothing of it is shared, an empty list or map is none, and an error loses its cause. It works by reflection because
 // the detour through JSON took two thirds of the time of a simulated world.
 func clone[T any](v *T) *T {
@@ -438,10 +533,7 @@ func detach(v reflect.Value) {
 		var fresh reflect.Value
 
 		if e, ok := v.Interface().(*deploy.Error); ok {
-			fresh = reflect.ValueOf(&deploy.Error{
-				Class: e.Class, Code: e.Code, Message: e.Message, Remedy: e.Remedy, Pointer: e.Pointer, Resource: e.Resource, AWSCode: e.AWSCode,
-				RequestID: e.RequestID,
-			})
+			fresh = reflect.ValueOf(trouble(e))
 		} else {
 			fresh = reflect.New(v.Type().Elem())
 			fresh.Elem().Set(v.Elem())

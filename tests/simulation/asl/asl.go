@@ -274,7 +274,7 @@ func (r *runner) process(ctx context.Context, p *processor, name string, input, 
 			continue
 		}
 
-		r.attempt(ctx, s, input, mapItem, make([]int, len(s.Retry)), func(output any, next string, err error) {
+		r.attempt(ctx, s, input, mapItem, &tries{counts: make([]int, len(s.Retry))}, func(output any, next string, err error) {
 			switch {
 			case err != nil:
 				done(nil, err)
@@ -289,9 +289,15 @@ func (r *runner) process(ctx context.Context, p *processor, name string, input, 
 	}
 }
 
+// tries is what the attempts at one state share: a counter for each retrier, and the payload of its function.
+type tries struct {
+	counts  []int
+	payload json.RawMessage
+}
+
 // attempt runs a state with its retriers and catchers, and answers the next state's input and name.
-func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, counts []int, done func(output any, next string, err error)) {
-	r.once(ctx, s, input, mapItem, func(result any, err error) {
+func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, so *tries, done func(output any, next string, err error)) {
+	r.once(ctx, s, input, mapItem, so, func(result any, err error) {
 		if err == nil {
 			output, err := r.place(input, s.ResultPath, result)
 			done(output, s.Next, err)
@@ -311,7 +317,7 @@ func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, coun
 			return
 		}
 
-		if delay, ok := r.again(s.Retry, counts, failure.Name); ok {
+		if delay, ok := r.again(s.Retry, so.counts, failure.Name); ok {
 			after(ctx, delay, func(err error) {
 				if err != nil {
 					done(nil, "", &Error{"States.Aborted", err.Error()})
@@ -320,7 +326,7 @@ func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, coun
 				}
 
 				r.trace.add(1, 0, 0, "")
-				r.attempt(ctx, s, input, mapItem, counts, done)
+				r.attempt(ctx, s, input, mapItem, so, done)
 			})
 
 			return
@@ -370,7 +376,7 @@ func (r *runner) again(retriers []retrier, counts []int, name string) (time.Dura
 	return 0, false
 }
 
-func (r *runner) once(ctx context.Context, s *state, input, mapItem any, done ended) {
+func (r *runner) once(ctx context.Context, s *state, input, mapItem any, so *tries, done ended) {
 	switch s.Type {
 	case "Wait":
 		after(ctx, time.Duration(s.Seconds)*time.Second, func(err error) {
@@ -381,10 +387,10 @@ func (r *runner) once(ctx context.Context, s *state, input, mapItem any, done en
 			done(input, err)
 		})
 	case "Task":
-		r.task(ctx, s, input, mapItem, done)
+		r.task(ctx, s, input, mapItem, so, done)
 	case "Parallel":
 		r.fan(ctx, len(s.Branches), done, func(ctx context.Context, i int, done ended) {
-			r.process(ctx, s.Branches[i], s.Branches[i].StartAt, clone(input), mapItem, done)
+			r.process(ctx, s.Branches[i], s.Branches[i].StartAt, input, mapItem, done)
 		})
 	case "Map":
 		list, err := get(input, s.ItemsPath, nil)
@@ -416,21 +422,23 @@ func (r *runner) once(ctx context.Context, s *state, input, mapItem any, done en
 	}
 }
 
-func (r *runner) task(ctx context.Context, s *state, input, mapItem any, done ended) {
-	filled, err := fill(s.Parameters, input, mapItem)
-	if err != nil {
-		done(nil, err)
+func (r *runner) task(ctx context.Context, s *state, input, mapItem any, so *tries, done ended) {
+	if so.payload == nil {
+		filled, err := fill(s.Parameters, input, mapItem)
+		if err != nil {
+			done(nil, err)
 
-		return
+			return
+		}
+
+		if so.payload, err = json.Marshal(filled); err != nil {
+			done(nil, &Error{"States.Runtime", err.Error()})
+
+			return
+		}
 	}
 
-	payload, err := json.Marshal(filled)
-	if err != nil {
-		done(nil, &Error{"States.Runtime", err.Error()})
-
-		return
-	}
-
+	payload := so.payload
 	r.trace.add(0, 3, len(payload), "")
 
 	// The function goes on when the task gives up on it: only its answer is no longer awaited.
