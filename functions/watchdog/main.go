@@ -69,7 +69,8 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, eve
 
 func (w watch) handle(ctx context.Context, e events.EventBridgeEvent) error {
 	if e.Source != "aws.states" {
-		return errors.Join(w.dog.Run(ctx), w.queue.AdvanceAll(ctx), w.expiry.Run(ctx))
+		// The dog last: after a storm it goes on for as long as there is time.
+		return errors.Join(w.queue.AdvanceAll(ctx), w.expiry.Run(ctx), w.dog.Run(ctx))
 	}
 
 	// https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html: the input of the execution is a text in the detail.

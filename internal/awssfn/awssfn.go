@@ -43,7 +43,7 @@ const (
 )
 
 // Start starts the execution `<operation>-<epoch>`. That it exists already is success: names stay taken for 90 days, so it can only be ours. Step Functions
-// lets some hundred starts a second pass (docs/adr/0009); beyond that, the caller of a create waits some seconds here rather than minutes for the watchdog.
+// lets some hundred starts a second pass (docs/adr/0014); beyond that, the caller of a create waits some seconds here rather than minutes for the watchdog.
 func (s *Starter) Start(ctx context.Context, e workflow.Execution) error {
 	input, err := json.Marshal(e)
 	if err != nil {

@@ -356,7 +356,7 @@ func stumbles(attempts int) []retrier {
 	return []retrier{
 		{ErrorEquals: []string{string(Throttled)}, IntervalSeconds: 2, BackoffRate: 2, MaxDelaySeconds: 60, MaxAttempts: attempts, JitterStrategy: "FULL"},
 		{ErrorEquals: []string{string(Transient)}, IntervalSeconds: 1, BackoffRate: 2, MaxDelaySeconds: 30, MaxAttempts: attempts, JitterStrategy: "FULL"},
-		// Lambda has no room for the function. That lasts as long as the storm, and whoever comes back soon makes it longer: docs/adr/0009.
+		// Lambda has no room for the function. That lasts as long as the storm, and whoever comes back soon makes it longer: docs/adr/0014.
 		{
 			ErrorEquals: []string{"Lambda.TooManyRequestsException"}, IntervalSeconds: 20, BackoffRate: 3, MaxDelaySeconds: 300, MaxAttempts: forever,
 			JitterStrategy: "FULL",

@@ -209,7 +209,13 @@ func turnMutations() []mutation {
 		{"watchdog-immortal", "an operation that cannot succeed would be started for ever", "internal/workflow/watchdog.go", "	if known && header.Epoch >= lives {", "	if false {", workflow},
 		{
 			"watchdog-stops-at-trouble", "one broken record would keep the watchdog from all others", "internal/workflow/watchdog.go",
-			`			all = append(all, fmt.Errorf("look after %s: %w", key.Name, err))`, `			return fmt.Errorf("look after %s: %w", key.Name, err)`, workflow,
+			`					failed = append(failed, fmt.Errorf("look after %s: %w", key.Name, err))
+					mu.Unlock()
+`, `					failed = append(failed, fmt.Errorf("look after %s: %w", key.Name, err))
+					mu.Unlock()
+
+					return
+`, workflow,
 		},
 	}
 }
@@ -244,7 +250,7 @@ func machineMutations() []mutation {
 		},
 		{"removal-fills-history", "45 minutes of a lingering interface would not fit the history", file, "		ready.BackoffRate, ready.MaxDelaySeconds = 1.5, 60\n", "", workflow},
 		{"task-ends-first", "a task would be retried while its function still works", file, "const taskSeconds = 90", "const taskSeconds = 30", workflow},
-		{"service-exceptions-fail", "what the Lambda service throws would fail a step", file, `"Lambda.TooManyRequestsException", `, "", workflow},
+		{"service-exceptions-fail", "what the Lambda service throws would fail a step", file, `"Lambda.Unknown", `, "", workflow},
 		{"history-unscrubbed", "the history would keep whatever AWS wrote", "internal/workflow/signal.go", "Message: deploy.Scrub(message)}", "Message: message + deploy.Scrub(\"\")}", workflow},
 	}
 }
