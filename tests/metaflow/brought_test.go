@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
@@ -146,11 +147,34 @@ func (b *brought) bringQueue(ctx context.Context, t *testing.T) {
 	}))
 	b.environment = aws.ToString(environment.ComputeEnvironmentArn)
 
+	for status := b.p.settled(t, b.environment); status != batchtypes.CEStatusValid; status = b.p.judged(t, b.environment) {
+		time.Sleep(time.Second) // until the role is no longer young
+	}
+
 	queue := made[*batch.CreateJobQueueOutput](t)(api.CreateJobQueue(ctx, &batch.CreateJobQueueInput{
 		JobQueueName: &b.queueName, Priority: aws.Int32(5), State: batchtypes.JQStateEnabled,
 		ComputeEnvironmentOrder: []batchtypes.ComputeEnvironmentOrder{{Order: aws.Int32(1), ComputeEnvironment: environment.ComputeEnvironmentArn}},
 	}))
 	b.queue = aws.ToString(queue.JobQueueArn)
+
+	for {
+		out := made[*batch.DescribeJobQueuesOutput](t)(api.DescribeJobQueues(ctx, &batch.DescribeJobQueuesInput{JobQueues: []string{b.queueName}}))
+		if out.JobQueues[0].Status == batchtypes.JQStatusValid {
+			return
+		}
+	}
+}
+
+// settled looks at an environment until Batch is no longer at work on it, and answers how it is.
+func (p *product) settled(t *testing.T, environment string) batchtypes.CEStatus {
+	t.Helper()
+
+	for {
+		status := p.environment(t, environment).Status
+		if status != batchtypes.CEStatusCreating && status != batchtypes.CEStatusUpdating {
+			return status
+		}
+	}
 }
 
 // look reads everything that was brought, so that two looks can be compared: what AWS shows of each thing, or the error code with which it says that there
