@@ -64,6 +64,7 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 		"AWS_EC2_METADATA_DISABLED=true",
 		"MOTO_PORT=" + strconv.Itoa(endpointPort),
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
+		"MOTO_EC2_LOAD_DEFAULT_AMIS=false", // nobody here starts an instance
 	}
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = lambdapool.Leash()
