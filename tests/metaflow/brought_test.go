@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -100,6 +101,13 @@ func (b *brought) bringNetwork(ctx context.Context, t *testing.T) {
 		}))
 	}
 
+	pending := func(s ec2types.Subnet) bool { return s.State != ec2types.SubnetStateAvailable }
+	for slices.ContainsFunc(made[*ec2.DescribeSubnetsOutput](t)(api.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: inVPC})).Subnets, pending) {
+	}
+
+	for made[*ec2.DescribeVpcsOutput](t)(api.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{b.vpc}})).Vpcs[0].State != ec2types.VpcStateAvailable {
+	}
+
 	group := made[*ec2.CreateSecurityGroupOutput](t)(api.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
 		VpcId: &b.vpc, GroupName: aws.String("owners-jobs"), Description: aws.String("jobs"),
 	}))
@@ -147,7 +155,7 @@ func (b *brought) bringQueue(ctx context.Context, t *testing.T) {
 	}))
 	b.environment = aws.ToString(environment.ComputeEnvironmentArn)
 
-	for status := b.p.settled(t, b.environment); status != batchtypes.CEStatusValid; status = b.p.judged(t, b.environment) {
+	for status := b.p.settled(ctx, t, b.environment); status != batchtypes.CEStatusValid; status = b.p.judged(ctx, t, b.environment) {
 		time.Sleep(time.Second) // until the role is no longer young
 	}
 
@@ -166,11 +174,11 @@ func (b *brought) bringQueue(ctx context.Context, t *testing.T) {
 }
 
 // settled looks at an environment until Batch is no longer at work on it, and answers how it is.
-func (p *product) settled(t *testing.T, environment string) batchtypes.CEStatus {
+func (p *product) settled(ctx context.Context, t *testing.T, environment string) batchtypes.CEStatus {
 	t.Helper()
 
 	for {
-		status := p.environment(t, environment).Status
+		status := p.environment(ctx, t, environment).Status
 		if status != batchtypes.CEStatusCreating && status != batchtypes.CEStatusUpdating {
 			return status
 		}

@@ -2,6 +2,7 @@ package metaflow_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,10 +216,10 @@ func (p *product) putBack(t *testing.T, profile, role string) {
 	}))
 }
 
-func (p *product) environment(t *testing.T, name string) batchtypes.ComputeEnvironmentDetail {
+func (p *product) environment(ctx context.Context, t *testing.T, name string) batchtypes.ComputeEnvironmentDetail {
 	t.Helper()
 
-	out := made[*batch.DescribeComputeEnvironmentsOutput](t)(batch.NewFromConfig(p.aws()).DescribeComputeEnvironments(t.Context(),
+	out := made[*batch.DescribeComputeEnvironmentsOutput](t)(batch.NewFromConfig(p.aws()).DescribeComputeEnvironments(ctx,
 		&batch.DescribeComputeEnvironmentsInput{ComputeEnvironments: []string{name}}))
 	if len(out.ComputeEnvironments) == 0 {
 		t.Fatalf("there is no environment %s", name)
@@ -228,13 +229,13 @@ func (p *product) environment(t *testing.T, name string) batchtypes.ComputeEnvir
 }
 
 // judged lets Batch judge an environment anew and answers what came of it.
-func (p *product) judged(t *testing.T, name string) batchtypes.CEStatus {
+func (p *product) judged(ctx context.Context, t *testing.T, name string) batchtypes.CEStatus {
 	t.Helper()
-	made[*batch.UpdateComputeEnvironmentOutput](t)(batch.NewFromConfig(p.aws()).UpdateComputeEnvironment(t.Context(), &batch.UpdateComputeEnvironmentInput{
+	made[*batch.UpdateComputeEnvironmentOutput](t)(batch.NewFromConfig(p.aws()).UpdateComputeEnvironment(ctx, &batch.UpdateComputeEnvironmentInput{
 		ComputeEnvironment: &name, State: batchtypes.CEStateEnabled,
 	}))
 
-	return p.settled(t, name)
+	return p.settled(ctx, t, name)
 }
 
 // roleSwappedWhileMade: while the environment is being made, an administrator takes its role out of the profile and puts it in again, which makes the role
@@ -271,13 +272,13 @@ func roleSwappedWhileMade(t *testing.T, p *product) {
 
 	name := p.resources(t, "swapped")[environment]
 
-	for swap(); p.judged(t, name) != batchtypes.CEStatusInvalid; swap() {
+	for swap(); p.judged(t.Context(), t, name) != batchtypes.CEStatusInvalid; swap() {
 	}
 
 	p.allow(t)
 	p.until(t, id, "the queue was refused", func(operation) bool { return p.met("queue-environments") > 0 })
 
-	for p.judged(t, name) != batchtypes.CEStatusValid {
+	for p.judged(t.Context(), t, name) != batchtypes.CEStatusValid {
 		time.Sleep(time.Second) // until the role is no longer young
 	}
 
