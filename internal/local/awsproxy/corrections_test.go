@@ -589,19 +589,19 @@ func (w *world) bucket(t *testing.T, tags ...s3types.Tag) *string {
 func testBatchTags(t *testing.T, w *world) {
 	t.Helper()
 
-	ctx, g := t.Context(), w.ground(t)
+	g := w.ground(t)
 	environment, q := g.environment("env"), queue("queue", "env")
 	environment.Tags, q.Tags = map[string]string{"a": "1", "b": "2"}, map[string]string{"c": "3"}
 	tags := func() map[string]string {
 		t.Helper()
 
-		_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(ctx, environment))
-		arn := must[*batch.CreateJobQueueOutput](t)(w.batch().CreateJobQueue(ctx, q)).JobQueueArn
+		_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), environment))
+		arn := must[*batch.CreateJobQueueOutput](t)(w.batch().CreateJobQueue(t.Context(), q)).JobQueueArn
 		all := maps.Clone(w.environment(t, "env").Tags)
-		maps.Copy(all, must[*batch.ListTagsForResourceOutput](t)(w.batch().ListTagsForResource(ctx, &batch.ListTagsForResourceInput{ResourceArn: arn})).Tags)
+		maps.Copy(all, must[*batch.ListTagsForResourceOutput](t)(w.batch().ListTagsForResource(t.Context(), &batch.ListTagsForResourceInput{ResourceArn: arn})).Tags)
 
-		_ = must[*batch.DeleteJobQueueOutput](t)(w.batch().DeleteJobQueue(ctx, &batch.DeleteJobQueueInput{JobQueue: aws.String("queue")}))
-		_ = must[*batch.DeleteComputeEnvironmentOutput](t)(w.batch().DeleteComputeEnvironment(ctx, &batch.DeleteComputeEnvironmentInput{ComputeEnvironment: aws.String("env")}))
+		_ = must[*batch.DeleteJobQueueOutput](t)(w.batch().DeleteJobQueue(t.Context(), &batch.DeleteJobQueueInput{JobQueue: aws.String("queue")}))
+		_ = must[*batch.DeleteComputeEnvironmentOutput](t)(w.batch().DeleteComputeEnvironment(t.Context(), &batch.DeleteComputeEnvironmentInput{ComputeEnvironment: aws.String("env")}))
 
 		return all
 	}
