@@ -21,7 +21,7 @@ import (
 
 // motoProgram is what the interpreter of the virtual environment runs: moto, made quicker.
 //
-//go:embed moto.py
+//go:embed motoserver.py
 var motoProgram string
 
 // motoServer is the moto process.
@@ -54,13 +54,12 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 
 	m := &motoServer{url: "http://127.0.0.1:" + strconv.Itoa(p), exited: make(chan struct{})}
 	// No context: moto outlives the start.
-	m.cmd = &exec.Cmd{Path: executable, Args: []string{executable, "-c", motoProgram, "-H", "127.0.0.1", "-p", strconv.Itoa(p)}}
-	// Nothing else of our environment: an AWS_PROFILE or an endpoint in it would mislead moto's own
+	m.cmd = &exec.Cmd{Path: executable, Args: []string{executable, "-I", "-u", "-c", motoProgram, "-H", "127.0.0.1", "-p", strconv.Itoa(p)}}
+	// Isolated (-I): nothing in the working directory may pass for a module of moto's. Nothing else of our environment: an AWS_PROFILE or an endpoint in it would mislead moto's own
 	// AWS clients.
 	m.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + opts.State,
-		"PYTHONUNBUFFERED=1",
 		"AWS_EC2_METADATA_DISABLED=true",
 		"MOTO_PORT=" + strconv.Itoa(endpointPort),
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
