@@ -2,6 +2,7 @@ package metaflow_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -97,16 +98,24 @@ func start(t *testing.T) *product {
 	return p
 }
 
-// call is a request to the API that must be answered with the status.
+// call is a request to the API that must be answered with the status. It is sent again, as its answer asks for, when the API could not do its work for a moment;
+// and where what an owner made a moment ago is not visible to everybody yet.
 func (p *product) call(t *testing.T, method, target string, body any, want int) []byte {
 	t.Helper()
 
-	status, out := p.ask(t, method, target, body)
-	if status != want {
-		t.Fatalf("%s %s: %d, want %d\n%s", method, target, status, want, out)
-	}
+	for tries := 1; ; tries++ {
+		status, out := p.ask(t, method, target, body)
+		if status == want {
+			return out
+		}
 
-	return out
+		again := bytes.Contains(out, []byte(`"retryable":true`)) || bytes.Contains(out, []byte(`"existing_not_found"`))
+		if tries == 5 || !again {
+			t.Fatalf("%s %s: %d, want %d\n%s", method, target, status, want, out)
+		}
+
+		time.Sleep(time.Second)
+	}
 }
 
 // ask is a request to the API and its answer.
@@ -131,6 +140,7 @@ func (p *product) ask(t *testing.T, method, target string, body any) (status int
 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", fmt.Sprintf("%x", sha256.Sum256(text))) // what is sent again is the same request
 	}
 
 	res, err := http.DefaultClient.Do(req)
@@ -184,20 +194,7 @@ func (p *product) end(t *testing.T, answer []byte, state string) operation {
 // create makes an environment and waits until it is ACTIVE.
 func (p *product) create(t *testing.T, name string, spec any) {
 	t.Helper()
-
-	for tries := 1; ; tries++ {
-		status, answer := p.ask(t, http.MethodPost, "/v1/deployments", map[string]any{"name": name, "spec": spec})
-		if status == http.StatusAccepted {
-			p.finish(t, answer)
-
-			break
-		}
-
-		// What its owner made a moment ago is not visible to everybody yet.
-		if tries == 5 || !bytes.Contains(answer, []byte(`"existing_not_found"`)) {
-			t.Fatalf("create %s: %d\n%s", name, status, answer)
-		}
-	}
+	p.finish(t, p.call(t, http.MethodPost, "/v1/deployments", map[string]any{"name": name, "spec": spec}, 202))
 
 	var d struct{ Phase string }
 	if err := json.Unmarshal(p.call(t, http.MethodGet, "/v1/deployments/"+name, nil, 200), &d); err != nil || d.Phase != "ACTIVE" {
