@@ -11,6 +11,7 @@ GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w
 VENV      := .local/venv
 PORT      ?= 8080
 STACK     ?= metaflow-deployer
+RACED     := ./internal/workflow ./internal/httpapi ./internal/store/... ./internal/local/lambdapool ./internal/local/frontdoor
 
 ##@ Use
 
@@ -29,9 +30,16 @@ token: .local/bin/local ## Print a token for somebody else: make token TENANT=a 
 ##@ Develop
 
 .PHONY: test
-test: lint local-stack $(VENV)/.test .local/node/.asl-validator test-store ## Run every test, the emulated ones too (what CI runs)
-	go test -race ./internal/workflow ./internal/httpapi ./internal/store/... ./internal/local/lambdapool ./internal/local/frontdoor
-	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -timeout 30m ./...
+test: local-stack $(VENV)/.test .local/node/.asl-validator .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-go test-beside
+
+# The tests against the emulator mostly wait; what only computes runs beside them.
+.PHONY: test-go test-beside
+test-go:
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -p 4 -timeout 30m $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED))")
+
+test-beside: lint test-store
+	go test -race $(RACED)
 
 .PHONY: test-store
 test-store: $(VENV)/.moto .local/dynamodb/.libs ## Run the store's suite on moto and on DynamoDB Local

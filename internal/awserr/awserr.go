@@ -41,6 +41,7 @@ func rules() []rule {
 		// Wait.
 		{"ClientException", "resource is being modified", deploy.NotReady},
 		{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
+		{"ClientException", "is not in VALID state", deploy.NotReady}, // an environment that somebody else updates, of a queue that is being made
 		{"ClientException", "Too Many Requests", deploy.Throttled},
 		{"ClientException", "limit", deploy.Quota},
 		{"ClientException", "already exists", deploy.Conflict},

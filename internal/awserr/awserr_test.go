@@ -37,6 +37,7 @@ func TestClassify(t *testing.T) {
 		"QueueUsesIt":   {"Batch's order of removal", "ClientException", "Cannot delete, found existing JobQueue relationship", deploy.NotReady},
 		"Dependency":    {"network interfaces linger", "DependencyViolation", "resource sg-1 has a dependent object", deploy.NotReady},
 		"GroupInUse":    {"network interfaces linger", "InvalidGroup.InUse", "", deploy.NotReady},
+		"NotValid":      {"somebody updates the environment of a new queue", "ClientException", "arn:aws:batch:us-east-1:1:compute-environment/x - is not in VALID state", deploy.NotReady},
 		"RoleInUse":     {"policies that a list did not show yet", "DeleteConflict", "", deploy.NotReady},
 		"Principal":     {"a role that is too young to be named in a policy", "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"arn"`, deploy.NotReady},
 		"Profile":       {"a profile that is too young for EC2", "InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", deploy.NotReady},

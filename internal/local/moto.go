@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,11 @@ import (
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/lambdapool"
 )
+
+// motoProgram is what the interpreter of the virtual environment runs: moto, made quicker.
+//
+//go:embed motoserver.py
+var motoProgram string
 
 // motoServer is the moto process.
 type motoServer struct {
@@ -35,7 +41,7 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 	p := port(ln)
 	ln.Close() // moto binds it itself
 
-	executable := filepath.Join(opts.Venv, "bin", "moto_server")
+	executable := filepath.Join(opts.Venv, "bin", "python")
 	logFile := filepath.Join(opts.State, "log", "moto.log")
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {
 		return nil, fmt.Errorf("make the log folder: %w", err)
@@ -48,16 +54,16 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 
 	m := &motoServer{url: "http://127.0.0.1:" + strconv.Itoa(p), exited: make(chan struct{})}
 	// No context: moto outlives the start.
-	m.cmd = &exec.Cmd{Path: executable, Args: []string{executable, "-H", "127.0.0.1", "-p", strconv.Itoa(p)}}
-	// Nothing else of our environment: an AWS_PROFILE or an endpoint in it would mislead moto's own
+	m.cmd = &exec.Cmd{Path: executable, Args: []string{executable, "-I", "-u", "-c", motoProgram, "-H", "127.0.0.1", "-p", strconv.Itoa(p)}}
+	// Isolated (-I): nothing in the working directory may pass for a module of moto's. Nothing else of our environment: an AWS_PROFILE or an endpoint in it would mislead moto's own
 	// AWS clients.
 	m.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + opts.State,
-		"PYTHONUNBUFFERED=1",
 		"AWS_EC2_METADATA_DISABLED=true",
 		"MOTO_PORT=" + strconv.Itoa(endpointPort),
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
+		"MOTO_EC2_LOAD_DEFAULT_AMIS=false", // nobody here starts an instance
 	}
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = lambdapool.Leash()

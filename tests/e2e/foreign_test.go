@@ -28,20 +28,6 @@ func (w *world) makeBucket(name string) {
 	w.Helper()
 
 	must[*s3.CreateBucketOutput](w)(w.aws.s3.CreateBucket(w.Context(), &s3.CreateBucketInput{Bucket: &name}))
-	// The emulator gives a new bucket the tags of one that had its name. So it does with environments and queues.
-	must[*s3.DeleteBucketTaggingOutput](w)(w.aws.s3.DeleteBucketTagging(w.Context(), &s3.DeleteBucketTaggingInput{Bucket: &name}))
-}
-
-// untag takes away what the emulator remembers of an ARN.
-func (w *world) untag(arn string) string {
-	w.Helper()
-
-	have := must[*batch.ListTagsForResourceOutput](w)(w.aws.batch.ListTagsForResource(w.Context(), &batch.ListTagsForResourceInput{ResourceArn: &arn})).Tags
-	if len(have) > 0 {
-		must[*batch.UntagResourceOutput](w)(w.aws.batch.UntagResource(w.Context(), &batch.UntagResourceInput{ResourceArn: &arn, TagKeys: slices.Collect(maps.Keys(have))}))
-	}
-
-	return arn
 }
 
 // makeEnvironment makes a managed environment in a subnet of the default VPC.
@@ -57,22 +43,22 @@ func (w *world) makeEnvironment(name string) string {
 	arn := *must[*iam.CreateInstanceProfileOutput](w)(w.aws.iam.CreateInstanceProfile(w.Context(),
 		&iam.CreateInstanceProfileInput{InstanceProfileName: &profile})).InstanceProfile.Arn
 
-	return w.untag(*must[*batch.CreateComputeEnvironmentOutput](w)(w.aws.batch.CreateComputeEnvironment(w.Context(), &batch.CreateComputeEnvironmentInput{
+	return *must[*batch.CreateComputeEnvironmentOutput](w)(w.aws.batch.CreateComputeEnvironment(w.Context(), &batch.CreateComputeEnvironmentInput{
 		ComputeEnvironmentName: &name, Type: batchtypes.CETypeManaged,
 		ComputeResources: &batchtypes.ComputeResource{
 			Type: batchtypes.CRTypeEc2, MaxvCpus: aws.Int32(4), MinvCpus: aws.Int32(0), InstanceTypes: []string{"m5.large"}, InstanceRole: &arn,
 			Subnets: []string{*subnets[0].SubnetId}, SecurityGroupIds: []string{*groups[0].GroupId},
 		},
-	})).ComputeEnvironmentArn)
+	})).ComputeEnvironmentArn
 }
 
 func (w *world) makeQueue(name, environment string) string {
 	w.Helper()
 
-	return w.untag(*must[*batch.CreateJobQueueOutput](w)(w.aws.batch.CreateJobQueue(w.Context(), &batch.CreateJobQueueInput{
+	return *must[*batch.CreateJobQueueOutput](w)(w.aws.batch.CreateJobQueue(w.Context(), &batch.CreateJobQueueInput{
 		JobQueueName: &name, Priority: aws.Int32(1), State: batchtypes.JQStateEnabled,
 		ComputeEnvironmentOrder: []batchtypes.ComputeEnvironmentOrder{{Order: aws.Int32(1), ComputeEnvironment: &environment}},
-	})).JobQueueArn)
+	})).JobQueueArn
 }
 
 // TestForeign puts something of somebody else under a name that the product derives: the create is rolled back, and what is there stays as it is.

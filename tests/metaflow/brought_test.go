@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
@@ -99,6 +101,13 @@ func (b *brought) bringNetwork(ctx context.Context, t *testing.T) {
 		}))
 	}
 
+	pending := func(s ec2types.Subnet) bool { return s.State != ec2types.SubnetStateAvailable }
+	for slices.ContainsFunc(made[*ec2.DescribeSubnetsOutput](t)(api.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: inVPC})).Subnets, pending) {
+	}
+
+	for made[*ec2.DescribeVpcsOutput](t)(api.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{b.vpc}})).Vpcs[0].State != ec2types.VpcStateAvailable {
+	}
+
 	group := made[*ec2.CreateSecurityGroupOutput](t)(api.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
 		VpcId: &b.vpc, GroupName: aws.String("owners-jobs"), Description: aws.String("jobs"),
 	}))
@@ -146,11 +155,34 @@ func (b *brought) bringQueue(ctx context.Context, t *testing.T) {
 	}))
 	b.environment = aws.ToString(environment.ComputeEnvironmentArn)
 
+	for status := b.p.settled(ctx, t, b.environment); status != batchtypes.CEStatusValid; status = b.p.judged(ctx, t, b.environment) {
+		time.Sleep(time.Second) // until the role is no longer young
+	}
+
 	queue := made[*batch.CreateJobQueueOutput](t)(api.CreateJobQueue(ctx, &batch.CreateJobQueueInput{
 		JobQueueName: &b.queueName, Priority: aws.Int32(5), State: batchtypes.JQStateEnabled,
 		ComputeEnvironmentOrder: []batchtypes.ComputeEnvironmentOrder{{Order: aws.Int32(1), ComputeEnvironment: environment.ComputeEnvironmentArn}},
 	}))
 	b.queue = aws.ToString(queue.JobQueueArn)
+
+	for {
+		out := made[*batch.DescribeJobQueuesOutput](t)(api.DescribeJobQueues(ctx, &batch.DescribeJobQueuesInput{JobQueues: []string{b.queueName}}))
+		if out.JobQueues[0].Status == batchtypes.JQStatusValid {
+			return
+		}
+	}
+}
+
+// settled looks at an environment until Batch is no longer at work on it, and answers how it is.
+func (p *product) settled(ctx context.Context, t *testing.T, environment string) batchtypes.CEStatus {
+	t.Helper()
+
+	for {
+		status := p.environment(ctx, t, environment).Status
+		if status != batchtypes.CEStatusCreating && status != batchtypes.CEStatusUpdating {
+			return status
+		}
+	}
 }
 
 // look reads everything that was brought, so that two looks can be compared: what AWS shows of each thing, or the error code with which it says that there

@@ -2,8 +2,10 @@ package metaflow_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,14 +36,33 @@ import (
 // tenant is whose environments these are. Its token has the role deployer only, so that tags count for what exists.
 const tenant = "science"
 
-// product is a running copy of the product, with a runner of jobs.
-type product struct {
-	stack  *local.Stack
-	runner *metaflow.Runner
-	venv   string
-	token  string
+// parallel is how many worlds live side by side. They mostly wait.
+const parallel = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+
+	if !given {
+		_ = flag.Set("test.parallel", parallel) // the flag is there: testing declares it
+	}
+
+	os.Exit(m.Run())
 }
 
+// product is a running copy of the product in an account, with a runner of jobs.
+type product struct {
+	stack   *local.Stack
+	account string
+	url     string // of the API
+	runner  *metaflow.Runner
+	venv    string
+	token   string
+}
+
+// start runs the product in the first account of an AWS that is as unkind as it can be here.
 func start(t *testing.T) *product {
 	t.Helper()
 
@@ -55,7 +76,7 @@ func start(t *testing.T) *product {
 	p := &product{venv: venv, runner: metaflow.NewRunner(venv, jobs)}
 
 	stack, err := local.Start(t.Context(), local.Options{
-		Root: "../..", Functions: filepath.Join(built, "functions"), Venv: venv, State: state, Intercept: p.runner.Intercept,
+		Root: "../..", Functions: filepath.Join(built, "functions"), Venv: venv, State: state, Intercept: p.runner.Intercept, Strict: true, WaitFactor: 0.01,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +90,7 @@ func start(t *testing.T) *product {
 		}
 	})
 
-	p.stack = stack
+	p.stack, p.account, p.url = stack, local.Account, stack.URL
 	if p.token, err = stack.Token(tenant, "deployer"); err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +98,28 @@ func start(t *testing.T) *product {
 	return p
 }
 
-// call is a request to the API that must be answered with the status.
+// call is a request to the API that must be answered with the status. It is sent again, as its answer asks for, when the API could not do its work for a moment;
+// and where what an owner made a moment ago is not visible to everybody yet.
 func (p *product) call(t *testing.T, method, target string, body any, want int) []byte {
+	t.Helper()
+
+	for tries := 1; ; tries++ {
+		status, out := p.ask(t, method, target, body)
+		if status == want {
+			return out
+		}
+
+		again := bytes.Contains(out, []byte(`"retryable":true`)) || bytes.Contains(out, []byte(`"existing_not_found"`))
+		if tries == 5 || !again {
+			t.Fatalf("%s %s: %d, want %d\n%s", method, target, status, want, out)
+		}
+
+		time.Sleep(time.Second)
+	}
+}
+
+// ask is a request to the API and its answer.
+func (p *product) ask(t *testing.T, method, target string, body any) (status int, answer []byte) {
 	t.Helper()
 
 	var text []byte
@@ -90,7 +131,7 @@ func (p *product) call(t *testing.T, method, target string, body any, want int) 
 		}
 	}
 
-	req, err := http.NewRequestWithContext(t.Context(), method, p.stack.URL+target, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(t.Context(), method, p.url+target, bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +140,7 @@ func (p *product) call(t *testing.T, method, target string, body any, want int) 
 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", fmt.Sprintf("%x", sha256.Sum256(text))) // what is sent again is the same request
 	}
 
 	res, err := http.DefaultClient.Do(req)
@@ -112,38 +154,40 @@ func (p *product) call(t *testing.T, method, target string, body any, want int) 
 		t.Fatal(err)
 	}
 
-	if res.StatusCode != want {
-		t.Fatalf("%s %s: %d, want %d\n%s", method, target, res.StatusCode, want, out)
-	}
+	return res.StatusCode, out
+}
 
-	return out
+// operation is what the API says of one.
+type operation struct {
+	ID, State string
+	Done      bool
+	Version   int64
+	Error     *struct{ Code, Class, AWSCode, Resource, Remedy string }
+	Steps     []struct{ Resource, State, WaitingFor string }
 }
 
 // finish waits for the operation that an answer announced, which must succeed.
-func (p *product) finish(t *testing.T, answer []byte) {
+func (p *product) finish(t *testing.T, answer []byte) { t.Helper(); p.end(t, answer, "SUCCEEDED") }
+
+// end waits for the operation that an answer announced, and its state.
+func (p *product) end(t *testing.T, answer []byte, state string) operation {
 	t.Helper()
 
-	var op struct {
-		ID, State string
-		Done      bool
-		Version   int64
-		Error     json.RawMessage
-	}
-
 	for {
+		var op operation
 		if err := json.Unmarshal(answer, &op); err != nil {
 			t.Fatalf("%v\n%s", err, answer)
 		}
 
 		if op.Done {
-			break
+			if op.State != state {
+				t.Fatalf("the operation ended %s, want %s\n%s", op.State, state, answer)
+			}
+
+			return op
 		}
 
 		answer = p.call(t, http.MethodGet, fmt.Sprintf("/v1/operations/%s?wait=25s&after=%d", op.ID, op.Version), nil, 200)
-	}
-
-	if op.State != "SUCCEEDED" {
-		t.Fatalf("the operation ended %s\n%s", op.State, answer)
 	}
 }
 
@@ -176,7 +220,7 @@ func (p *product) configuration(t *testing.T, name string) ([]byte, map[string]s
 func (p *product) aws() aws.Config {
 	return aws.Config{
 		Region: local.Region, BaseEndpoint: &p.stack.Endpoint,
-		Credentials: credentials.NewStaticCredentialsProvider("LOCAL-"+local.Account+"-user-0", "local", ""),
+		Credentials: credentials.NewStaticCredentialsProvider("LOCAL-"+p.account+"-user-0", "local", ""),
 	}
 }
 
@@ -399,11 +443,23 @@ func underPrefixes(t *testing.T, config map[string]string, bucket string, keys [
 	}
 }
 
+// TestFlow runs flows on two environments of an account whose AWS is as unkind as it can be here. Beside them, in accounts of their own, stand the situations
+// that make AWS unkind in ways that no healthy life meets. In the end every strict rule has taken effect.
 func TestFlow(t *testing.T) {
 	p := start(t)
 
-	t.Run("MadeEnvironment", madeEnvironment(p))
-	t.Run("ExistingResources", existingResources(p))
+	t.Run("Lives", func(t *testing.T) {
+		t.Run("MadeEnvironment", madeEnvironment(p))
+		t.Run("ExistingResources", existingResources(p))
+
+		for i, s := range situations() {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.live(t, p.beside(t, i+1))
+			})
+		}
+	})
+	t.Run("StrictRules", strictRules(p))
 }
 
 // madeEnvironment: everything is made by the product, and Metaflow is configured by config.json.

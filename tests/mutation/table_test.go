@@ -23,7 +23,7 @@ const (
 )
 
 func mutations() []mutation {
-	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations())
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations())
 }
 
 // recordMutations take away what the worker rests on.
@@ -549,6 +549,53 @@ func steerMutations() []mutation {
 		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s := r.Remove; s != nil && !s.LeftBehind && (", "		if s := r.Remove; s != nil && (", workflow},
 		{"resume-of-done", "an operation that has ended would begin again", file, "	if op.State != deploy.NeedsAttention {", "	if false {", workflow},
 		{"skip-of-anything", "a skip could forget what was never to be removed", file, "		if r.Remove.State != deploy.StepGone && r.Remove.State != deploy.StepKept {", "		if true {", workflow},
+	}
+}
+
+// trapMutations take out what stands against one strict rule of internal/local/awsproxy each, where the mutations above do not. tests/metaflow meets them all in
+// whole lives.
+func trapMutations() []mutation {
+	const (
+		answers = "internal/awserr/awserr.go"
+		reads   = "./internal/awserr"
+		profile = "internal/kind/instanceprofile/instanceprofile.go"
+	)
+
+	return []mutation{
+		{"throttle-ec2", "EC2's word for a throttle would fail the operation", answers, `		{"RequestLimitExceeded", "", deploy.Throttled},
+`, "", reads},
+		{"throttle-batch", "Batch's word for a throttle would fail the operation", answers, `		{"TooManyRequestsException", "", deploy.Throttled},
+`, "", reads},
+		{"throttle-s3", "S3's word for a throttle would fail the operation", answers, `{"SlowDown", "", deploy.Throttled}`, `{"SlowDown", "", deploy.Invalid}`, reads},
+		{"batch-relationship", "what Batch remembers of a queue that is gone would fail a delete", answers, `		{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
+`, "", reads},
+		{
+			"queue-environments", "an environment that somebody else updates would fail the queue", answers,
+			`{"ClientException", "is not in VALID state", deploy.NotReady}`, `{"ClientException", "is not in VALID state", deploy.Invalid}`, reads,
+		},
+		{
+			"batch-states-environment", "queues would be made on an environment that Batch is still making", "internal/kind/computeenvironment/computeenvironment.go",
+			`	default: // CREATING, UPDATING, and DELETING: the name is free again when that is over
+		return result, nil
+`, "	default:\n", compute,
+		},
+		{
+			"batch-states-queue", "a deployment would be called ready whose queue takes no jobs yet", "internal/kind/jobqueue/jobqueue.go",
+			`	default: // CREATING, UPDATING, and DELETING: the name is free again when that is over
+		return result, nil
+`, "	default:\n", queue,
+		},
+		{"ec2-states", "an endpoint would be called ready that carries nothing yet", "internal/kind/vpcendpoint/vpcendpoint.go", `	case "pending", "deleting":`, `	case "deleting":`, endpoint},
+		{"endpoint-route-taken", "nobody would learn whose endpoint is in the way", "internal/kind/vpcendpoint/vpcendpoint.go", `		if awserr.Code(err) == "RouteAlreadyExists" {`, "		if false {", endpoint},
+		{
+			"young-role", "an environment that was INVALID because of a young role would stay so", "internal/kind/computeenvironment/invalid.go",
+			`	if c.Memo[memoNudged] != "" && age(c, memoNudged) < nudge {`, "	if true {", compute,
+		},
+		{
+			"profile-propagation", "EC2 would be given a profile that it does not see yet", profile,
+			"	result.Done = seen(c) && c.Now().Sub(aws.ToTime(profile.CreateDate)) >= youngest", "	result.Done = true", "./internal/kind/instanceprofile",
+		},
+		{"boundary", "nobody would learn that the installation's boundary is gone", "internal/kind/iamrole/iamrole.go", "	if awserr.Gone(err) { // the boundary is all that", "	if false { // the boundary is all that", role},
 	}
 }
 

@@ -132,6 +132,13 @@ func create(ctx context.Context, api API, c *kind.Call, want Role) (*types.Role,
 		return nil, nil // an earlier attempt's or somebody else's: the next look reads its tags
 	}
 
+	if awserr.Gone(err) { // the boundary is all that a new role names
+		missing := awserr.Classify(err)
+		missing.Code = "boundary_missing"
+
+		return nil, missing.WithRemedy("Ask the installation's operator to deploy its stack again: the permissions boundary %s is part of it.", c.Boundary)
+	}
+
 	if err != nil {
 		return nil, fmt.Errorf("create role %s: %w", want.Name, err)
 	}

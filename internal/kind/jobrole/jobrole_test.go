@@ -239,6 +239,17 @@ func TestNoRoleWithoutBoundary(t *testing.T) {
 	}
 }
 
+// The boundary is a part of the installation, and only its operator can bring it back.
+func TestMissingBoundaryIsToldOf(t *testing.T) {
+	b := setting{}.build(t)
+	b.World.Fault = kindtest.RefuseOnce("CreateRole", "NoSuchEntity")
+
+	_, err := b.Look(t.Context(), deploy.Ensure)
+	if e := awserr.Classify(err); err == nil || e.Code != "boundary_missing" || e.AWSCode != "NoSuchEntity" || !strings.Contains(e.Remedy, boundary) {
+		t.Errorf("ensure with a boundary that is not there: %+v", err)
+	}
+}
+
 func TestExisting(t *testing.T) {
 	const arn = "arn:aws:iam::123456789012:role/team/jobs"
 

@@ -81,6 +81,13 @@ func (e *VPCEndpoint) Ensure(ctx context.Context, c *kind.Call) (kind.Result, er
 			RouteTableIds: []string{c.One("route-table").ID}, ClientToken: aws.String(c.Token()),
 			TagSpecifications: ec2tag.Spec(types.ResourceTypeVpcEndpoint, c.Tags()),
 		})
+		if awserr.Code(err) == "RouteAlreadyExists" {
+			taken := awserr.Classify(err)
+			taken.Code = "endpoint_route_taken"
+
+			return "", taken.WithRemedy("Delete the other S3 endpoint of route table %s, and create the deployment again.", c.One("route-table").ID)
+		}
+
 		if err != nil {
 			return "", fmt.Errorf("create S3 endpoint: %w", err)
 		}

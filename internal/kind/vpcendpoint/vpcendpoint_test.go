@@ -96,6 +96,21 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// A route table holds one route for S3. Whoever put theirs in first has to take it out.
+func TestSomebodyElsesEndpointIsInTheWay(t *testing.T) {
+	b := build(t)
+	if _, err := b.World.EC2.CreateVpcEndpoint(t.Context(), &ec2.CreateVpcEndpointInput{
+		VpcId: aws.String(b.Others["vpc"].ID), ServiceName: aws.String("com.amazonaws.us-east-1.s3"), RouteTableIds: []string{b.Others["route-table"].ID},
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	_, err := b.Look(t.Context(), deploy.Ensure)
+	if e := awserr.Classify(err); err == nil || e.Class != deploy.Conflict || e.Code != "endpoint_route_taken" || !strings.Contains(e.Remedy, b.Others["route-table"].ID) {
+		t.Errorf("ensure where an endpoint is already: %+v", err)
+	}
+}
+
 func TestFurtherTablesAreTheOwners(t *testing.T) {
 	b := build(t)
 	b.Ensure(t)

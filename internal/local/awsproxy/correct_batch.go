@@ -53,6 +53,12 @@ func batchCorrections() []entry {
 			apply:   refuseMissing,
 		},
 		{
+			name: "correction/batch-tags",
+			source: "Batch user guide, Tag your AWS Batch resources: the tags of a resource are deleted with it. moto hands them to the next one of that name, " +
+				"whose ARN is the same.",
+			service: "batch", actions: []string{"DeleteComputeEnvironment", "DeleteJobQueue"}, apply: forgetTags,
+		},
+		{
 			name: "correction/batch-shape",
 			source: "Batch API reference, ComputeEnvironmentDetail and JobQueueDetail: containerOrchestrationType and jobQueueType are ECS by default, healthy things " +
 				"say so, and a queue shows its environments by ARN. moto leaves the types out and shows names as they were given.",
@@ -301,6 +307,37 @@ func refuseMissing(ctx context.Context, p *Proxy, c *call, next handler) (*answe
 	p.touch(c, "correction/batch-missing")
 
 	return c.refuse(http.StatusBadRequest, "ClientException", name+" does not exist"), nil
+}
+
+// forgetTags takes the tags off an ARN that moto has just given up.
+func forgetTags(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	kind, name := batchThing(c)
+
+	detail, err := p.batchDetail(ctx, c, kind, name)
+	if err != nil {
+		return nil, err
+	}
+
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+
+	tags, _ := detail["tags"].(map[string]any)
+	if len(tags) == 0 {
+		return a, nil
+	}
+
+	p.touch(c, "correction/batch-tags")
+
+	arn, _ := detail[strings.TrimSuffix(kind.id, "Name")+"Arn"].(string)
+
+	forgot, err := p.ask(ctx, c, "batch", http.MethodDelete, "/v1/tags/"+url.PathEscape(arn)+"?"+url.Values{"tagKeys": slices.Collect(maps.Keys(tags))}.Encode(), "", nil)
+	if err != nil || !forgot.ok() {
+		return forgot, err
+	}
+
+	return a, nil
 }
 
 func batchShape(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {

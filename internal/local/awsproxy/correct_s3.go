@@ -21,7 +21,8 @@ func s3Corrections() []entry {
 		{
 			name: "correction/bucket-defaults",
 			source: "S3 user guide: since 2023 new buckets block public access, have their ACLs off and are encrypted with SSE-S3; S3 API reference, " +
-				"CreateBucketConfiguration, Tags: the bucket is made with them. moto does none of this.",
+				"CreateBucketConfiguration, Tags: the bucket is made with them, and with no others. moto does none of this, and hands out the tags of one that had " +
+				"the name before.",
 			service: "s3", actions: []string{"CreateBucket"}, apply: bucketDefaults,
 		},
 		{
@@ -106,6 +107,10 @@ func bucketDefaults(ctx context.Context, p *Proxy, c *call, next handler) (*answ
 		}
 
 		puts["tagging"] = element("Tagging", set)
+	}
+
+	if forgot, err := p.ask(ctx, c, "s3", http.MethodDelete, "/"+url.PathEscape(bucket)+"?tagging", "", nil); err != nil || !forgot.ok() {
+		return forgot, err
 	}
 
 	for config, body := range puts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func correctionTests() map[string]func(*testing.T, *world) {
 		"BatchDefaults":     testBatchDefaults,
 		"ComputeResources":  testComputeResources,
 		"BatchShape":        testBatchShape,
+		"BatchTags":         testBatchTags,
 		"RuleHoldBatch":     testRuleHoldBatch,
 		"BucketDefaults":    testBucketDefaults,
 		"BucketOwner":       testBucketOwner,
@@ -583,6 +585,35 @@ func (w *world) bucket(t *testing.T, tags ...s3types.Tag) *string {
 	return name
 }
 
+// testBatchTags makes an environment and a queue of names that tagged ones had.
+func testBatchTags(t *testing.T, w *world) {
+	t.Helper()
+
+	g := w.ground(t)
+	environment, q := g.environment("env"), queue("queue", "env")
+	environment.Tags, q.Tags = map[string]string{"a": "1", "b": "2"}, map[string]string{"c": "3"}
+	tags := func() map[string]string {
+		t.Helper()
+
+		_ = must[*batch.CreateComputeEnvironmentOutput](t)(w.batch().CreateComputeEnvironment(t.Context(), environment))
+		arn := must[*batch.CreateJobQueueOutput](t)(w.batch().CreateJobQueue(t.Context(), q)).JobQueueArn
+		all := maps.Clone(w.environment(t, "env").Tags)
+		maps.Copy(all, must[*batch.ListTagsForResourceOutput](t)(w.batch().ListTagsForResource(t.Context(), &batch.ListTagsForResourceInput{ResourceArn: arn})).Tags)
+
+		_ = must[*batch.DeleteJobQueueOutput](t)(w.batch().DeleteJobQueue(t.Context(), &batch.DeleteJobQueueInput{JobQueue: aws.String("queue")}))
+		_ = must[*batch.DeleteComputeEnvironmentOutput](t)(w.batch().DeleteComputeEnvironment(t.Context(), &batch.DeleteComputeEnvironmentInput{ComputeEnvironment: aws.String("env")}))
+
+		return all
+	}
+
+	first := tags()
+	environment.Tags, q.Tags = map[string]string{"b": "4"}, nil
+
+	if diff := cmp.Diff([]map[string]string{{"a": "1", "b": "2", "c": "3"}, {"b": "4"}}, []map[string]string{first, tags()}); diff != "" {
+		t.Errorf("the tags of the first and the second of a name (-want +got):\n%s", diff)
+	}
+}
+
 func testBucketDefaults(t *testing.T, w *world) {
 	t.Helper()
 
@@ -616,6 +647,14 @@ func testBucketDefaults(t *testing.T, w *world) {
 
 	if _, err := w.s3().GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: name}); code(err) != "NoSuchPublicAccessBlockConfiguration" {
 		t.Errorf("a second create put the defaults back: %v", err)
+	}
+
+	// Another bucket of that name starts without the tags of this one.
+	_ = must[*s3.DeleteBucketOutput](t)(w.s3().DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: name}))
+	w.bucket(t)
+
+	if out, err := w.s3().GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: name}); code(err) != "NoSuchTagSet" {
+		t.Errorf("a bucket of the same name has the tags %+v, %v", out, err)
 	}
 }
 

@@ -15,7 +15,7 @@ const youngRole = 5 * time.Second
 
 const (
 	stuckSource = "Terraform, aws_batch_compute_environment, and aws-nuke issue 674: roles must outlive the environment, else it stays in DELETING for ever. " +
-		"moto does not look at them."
+		"Restored, they let it go. moto does not look at them."
 	youngRoleSource = "IAM user guide, Changes are not always immediately visible; Batch user guide, INVALID compute environment: made within seconds of its " +
 		"roles an environment turns INVALID, until it is updated. moto's is VALID."
 )
@@ -249,7 +249,7 @@ func queueEnvironments(ctx context.Context, p *Proxy, c *call, next handler) (*a
 
 		c.world.with(func() { reason = c.world.invalid[c.region+" "+name] })
 
-		if (h != nil && h.state == "CREATING") || reason != "" {
+		if h != nil || reason != "" {
 			p.touch(c, rule)
 
 			return clientException(c, "%s - is not in VALID state", detail["computeEnvironmentArn"]), nil
@@ -299,7 +299,7 @@ func stuckEnvironment(ctx context.Context, p *Proxy, c *call, next handler) (*an
 
 	if !whole {
 		p.touch(c, "strict/stuck-environment")
-		c.world.stick(name)
+		c.world.stick(name, true)
 	}
 
 	return a, nil
@@ -328,39 +328,41 @@ func (p *Proxy) rolesThere(ctx context.Context, c *call, environment map[string]
 	return root.Child("GetInstanceProfileResult", "InstanceProfile", "Roles", "member") != nil, nil
 }
 
-// stick lets an environment that is being deleted stay so.
-func (w *world) stick(name string) {
+// stick lets an environment that is being deleted stay so, or go on.
+func (w *world) stick(name string, stuck bool) {
 	w.with(func() {
 		for _, h := range w.held {
 			if h.kind.describe == "DescribeComputeEnvironments" && h.id == name && h.state == "DELETING" {
-				h.stuck = true
-				h.reason = "CLIENT_ERROR - Not authorized to perform sts:AssumeRole"
+				h.stuck, h.reason = stuck, ""
+				if stuck {
+					h.reason = "CLIENT_ERROR - Not authorized to perform sts:AssumeRole"
+				}
 			}
 		}
 	})
 }
 
-// stickAll looks at all environments that are being deleted: something in IAM has gone.
+// stickAll looks at all environments that are being deleted: something in IAM has gone or come back.
 func (p *Proxy) stickAll(ctx context.Context, c *call) error {
-	var ghosts []*held
+	ghosts := map[*held]bool{} // and whether they are stuck
 
 	c.world.with(func() {
 		for _, h := range c.world.held {
-			if h.kind.describe == "DescribeComputeEnvironments" && h.ghostJSON != nil && !h.stuck {
-				ghosts = append(ghosts, h)
+			if h.kind.describe == "DescribeComputeEnvironments" && h.ghostJSON != nil {
+				ghosts[h] = h.stuck
 			}
 		}
 	})
 
-	for _, h := range ghosts {
+	for h, stuck := range ghosts {
 		whole, err := p.rolesThere(ctx, c, h.ghostJSON)
 		if err != nil {
 			return err
 		}
 
-		if !whole {
+		if whole == stuck {
 			p.touch(c, "strict/stuck-environment")
-			c.world.stick(h.id)
+			c.world.stick(h.id, !whole)
 		}
 	}
 

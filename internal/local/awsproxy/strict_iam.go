@@ -26,7 +26,10 @@ func strictIAM() []entry {
 		},
 		{
 			name: "strict/stuck-environment", source: stuckSource, service: "iam",
-			actions: []string{"DeleteRole", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile"}, apply: noteEnd,
+			actions: []string{
+				"DeleteRole", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile", "CreateRole", "CreateInstanceProfile", "AddRoleToInstanceProfile",
+			},
+			apply: noteRoles,
 		},
 	}
 }
@@ -92,7 +95,7 @@ func noteBirth(ctx context.Context, p *Proxy, c *call, next handler) (*answer, e
 	return a, nil
 }
 
-func noteEnd(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+func noteRoles(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
 	a, err := next(ctx, c)
 	if err != nil || !a.ok() {
 		return a, err

@@ -284,6 +284,15 @@ func testQueueEnvironments(t *testing.T, w *world, later func()) {
 
 	w.until(t, "env", "VALID")
 	w.until(t, "fargate", "VALID")
+	_ = must[*batch.UpdateComputeEnvironmentOutput](t)(w.batch().UpdateComputeEnvironment(ctx, &batch.UpdateComputeEnvironmentInput{
+		ComputeEnvironment: aws.String("env"), State: batchtypes.CEStateEnabled,
+	}))
+
+	if _, err := w.batch().CreateJobQueue(ctx, queue("early", "env")); !strings.Contains(message(err), "not in VALID state") {
+		t.Errorf("a queue on an environment that is UPDATING answers %v", err)
+	}
+
+	w.until(t, "env", "VALID")
 
 	if _, err := w.batch().CreateJobQueue(ctx, queue("mixed", "env", "fargate")); !strings.Contains(message(err), "cannot be mixed") {
 		t.Errorf("a mixed queue answers %v", err)
@@ -344,6 +353,11 @@ func testStuckEnvironment(t *testing.T, w *world, later func()) {
 			t.Fatalf("the environment without its role is %q, %q", got.Status, aws.ToString(got.StatusReason))
 		}
 	}
+
+	_ = must[*iam.AddRoleToInstanceProfileOutput](t)(w.iam().AddRoleToInstanceProfile(t.Context(), &iam.AddRoleToInstanceProfileInput{
+		InstanceProfileName: aws.String("prof"), RoleName: aws.String("inst"),
+	}))
+	w.until(t, "env", "")
 }
 
 func testStuckMidway(t *testing.T, w *world, later func()) {

@@ -1,0 +1,70 @@
+"""Starts moto without labours that cost more than all the rest of it. None of this changes an answer.
+
+moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
+one; it makes a client for each call of a function, and reads each path again each time. Here all of it is done once. Whatever account
+stands in a definition's ARNs, it is one text, and each execution gets a copy of its own. Likewise the policies that AWS manages are
+read once, and not for each account.
+
+moto walks through each value of a DynamoDB item as if it were one of its own objects. Here texts and numbers, which are in DynamoDB's
+own form already, go out as they are.
+"""
+
+import json
+import pickle
+import re
+import threading
+
+from moto.core import responses
+from moto.core.serialize import BaseJSONSerializer
+from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
+from moto.server import main
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import json_path
+
+MANAGED = json.loads(aws_managed_policies_data)
+NOBODY = "000000000000"
+
+
+def once(work):
+    """Remembers what came of the work for each input."""
+    known, lock = {}, threading.Lock()
+
+    def done(key):
+        with lock:
+            if key not in known:
+                known[key] = work(key)
+            return known[key]
+
+    return done
+
+
+read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serialize_type_structure, lambda_eval_utils.boto_client_for
+pickled, client_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key))
+
+
+def parse(definition):
+    account = re.search(r":(\d{12}):", definition)
+    account = account[1] if account else NOBODY
+    copy = pickled(definition.replace(account, NOBODY)).replace(NOBODY.encode(), account.encode())
+    return pickle.loads(copy), None
+
+
+def policies(self):
+    return [AWSManagedPolicy.from_data(name, self.account_id, self.region_name, policy) for name, policy in MANAGED.items()]
+
+
+def structure(self, serialized, value, shape, key):
+    if shape.name == "AttributeValue" and type(value) is dict and isinstance(value.get("S", value.get("N")), str):
+        self._default_serialize(serialized, value, shape, key)
+    else:
+        walk(self, serialized, value, shape, key)
+
+
+IAMBackend._init_aws_policies = policies
+AmazonStateLanguageParser.parse = staticmethod(parse)
+BaseJSONSerializer._serialize_type_structure = structure
+lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of((region, service))
+json_path.parse = once(json_path.parse)
+responses.method_names_from_class = once(responses.method_names_from_class)
+main()
