@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Ref names one resource within a deployment: its kind, and for kinds of which there may be several an id, as in "vpc" or "job-queue/default".
@@ -58,6 +59,8 @@ const (
 	TagResource     = TagPrefix + "resource"
 	// TagKept marks a bucket that a delete left behind with its objects.
 	TagKept = TagPrefix + "kept"
+	// TagOwner says who created the deployment, for people: nothing is decided by it.
+	TagOwner = TagPrefix + "owner"
 )
 
 // MaxTags is how many tags an owner may set: AWS allows 50 on one thing and we need room for our own (the tags above and Name).
@@ -72,6 +75,8 @@ type Owner struct {
 	Region       string
 	Tenant       string
 	Name         string
+	// By is who created the deployment.
+	By string
 	// Tags are the owner's own, put on everything beside ours.
 	Tags map[string]string
 }
@@ -90,9 +95,13 @@ func (o Owner) Token(ref Ref, operation string) string {
 
 // TagsFor returns every tag of a resource: the owner's, and ours on top.
 func (o Owner) TagsFor(ref Ref) map[string]string {
-	tags := make(map[string]string, len(o.Tags)+4)
+	tags := make(map[string]string, len(o.Tags)+5)
 	for k, v := range o.Tags {
 		tags[k] = v
+	}
+
+	if o.By != "" {
+		tags[TagOwner] = tagValue(o.By)
 	}
 
 	for k, v := range o.Identity(ref) {
@@ -100,6 +109,24 @@ func (o Owner) TagsFor(ref Ref) map[string]string {
 	}
 
 	return tags
+}
+
+// tagValue writes a text so that every service takes it for a tag's value: at most 256 letters, digits, blanks and a few signs.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+func tagValue(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" _.:/=+-@", r) {
+			return r
+		}
+
+		return '_'
+	}, s)
+
+	if runes := []rune(s); len(runes) > maxTagValue {
+		s = string(runes[:maxTagValue])
+	}
+
+	return s
 }
 
 // Identity returns only the tags that say whose a resource is: what to search by.

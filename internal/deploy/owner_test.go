@@ -127,3 +127,25 @@ func TestARNIsOfThePartition(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestTagOwner: whoever created a deployment stands on everything of it, in characters that every service takes.
+func TestTagOwner(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct{ reason, by, want string }{
+		"Mail":    {"as it is", "ada@example.com", "ada@example.com"},
+		"ARN":     {"as it is", "arn:aws:sts::123456789012:assumed-role/dev/ada", "arn:aws:sts::123456789012:assumed-role/dev/ada"},
+		"Subject": {"identity providers use signs that IAM refuses in tags", "auth0|5f7c8ec7c33c6c004bbafe82", "auth0_5f7c8ec7c33c6c004bbafe82"},
+		"Long":    {"AWS takes 256 characters", strings.Repeat("ä", 300), strings.Repeat("ä", 256)},
+		"Nobody":  {"no tag rather than an empty one", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			got, there := deploy.Owner{By: c.by}.TagsFor("vpc")[deploy.TagOwner]
+			if got != c.want || there != (c.want != "") {
+				t.Errorf("%s: %q, %v", c.reason, got, there)
+			}
+		})
+	}
+}

@@ -25,7 +25,7 @@ type Place struct {
 func (p Place) Owner(d deploy.Deployment) deploy.Owner {
 	return deploy.Owner{
 		Installation: p.Installation, Partition: p.Partition, Account: d.Account, Region: d.Region,
-		Tenant: d.Tenant, Name: d.Name, Tags: d.Spec.Tags,
+		Tenant: d.Tenant, Name: d.Name, By: d.Owner, Tags: d.Spec.Tags,
 	}
 }
 
