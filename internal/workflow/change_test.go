@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -417,6 +418,35 @@ func TestExpiry(t *testing.T) {
 
 		if deletes != 1 {
 			t.Errorf("%d deletes were started", deletes)
+		}
+	})
+}
+
+// lagging lists a deployment as due whatever became of it, as an index does for a second.
+type lagging struct{ store.Tenants }
+
+func (lagging) Expiring(context.Context, time.Time, int) ([]deploy.Key, error) {
+	return []deploy.Key{key()}, nil
+}
+
+func TestExpiryOnAListThatLags(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if _, err := b.control.Create(t.Context(), ada(), workflow.CreateRequest{Name: "research", TTL: 96 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+
+		b.end(t, key())
+
+		before := b.record(t)
+		if err := (&workflow.Expiry{Tenants: lagging{b.Store}, Control: b.control}).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+
+		if diff := cmp.Diff(before.Deployment, b.record(t).Deployment); diff != "" {
+			t.Errorf("its time has not come, but (-before +after):\n%s", diff)
 		}
 	})
 }

@@ -127,7 +127,7 @@ func turnMutations() []mutation {
 		},
 		{
 			"settle-stamps-nothing", "late steps of the create would go on during its rollback", file,
-			"		record.Resources[i].Operation, record.Resources[i].Epoch = in.Operation, in.Epoch+1\n", "", workflow,
+			"		record.Resources[i].Operation, record.Resources[i].Epoch = in.Operation, in.Epoch+1\n", "		record.Resources[i].Operation = in.Operation\n", workflow,
 		},
 		{
 			"settle-forgets-its-turn", "a Settle whose answer was lost would end the execution, and nobody would roll back", file,
@@ -148,7 +148,7 @@ func turnMutations() []mutation {
 		},
 		{
 			"update-rolls-back-to-itself", "a failed update would not return to the spec before", file,
-			"	header.Spec, header.Labels = op.Before.Spec, op.Before.Labels\n", "", lives,
+			"	header.Spec, header.Labels = op.Before.Spec, op.Before.Labels\n", "	header.Labels = op.Before.Labels\n", lives,
 		},
 		{
 			"update-rollback-loses-the-old", "a failed replacement would cost the environment that stood", file,
@@ -184,7 +184,7 @@ func turnMutations() []mutation {
 		},
 		{
 			"expiry-on-a-stale-look", "a deployment that was extended a moment ago would be deleted", "internal/workflow/expiry.go",
-			"	if header.Unfinished || due.IsZero() || due.After(now) {", "	if header.Unfinished {", workflow,
+			"	if header.Unfinished || due.IsZero() || due.After(now) {", "	if header.Unfinished || due.IsZero() {", workflow,
 		},
 		{
 			"update-of-what-holds-data", "an update would put another bucket in the place of the one with the data", "internal/workflow/update.go",
