@@ -64,6 +64,11 @@ func batchCorrections() []entry {
 				"say so, and a queue shows its environments by ARN. moto leaves the types out and shows names as they were given.",
 			service: "batch", actions: []string{"DescribeComputeEnvironments", "DescribeJobQueues"}, apply: batchShape,
 		},
+		{
+			name:    "correction/batch-integers",
+			source:  "Batch API reference, ContainerDetail: vcpus and memory are integers. moto writes 1.0, which no typed SDK can read.",
+			service: "batch", actions: []string{"DescribeJobs"}, apply: batchIntegers,
+		},
 	}
 }
 
@@ -336,6 +341,25 @@ func forgetTags(ctx context.Context, p *Proxy, c *call, next handler) (*answer, 
 	if err != nil || !forgot.ok() {
 		return forgot, err
 	}
+
+	return a, nil
+}
+
+func batchIntegers(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+
+	// Written again, a whole number has no fraction.
+	editItems(a, "jobs", func(item map[string]any) bool {
+		_, has := item["container"]
+		if has {
+			p.touch(c, "correction/batch-integers")
+		}
+
+		return has
+	})
 
 	return a, nil
 }
