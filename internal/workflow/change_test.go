@@ -109,6 +109,30 @@ func refusalOf(err error) string {
 	return fmt.Sprint(err)
 }
 
+// TestProbeNeedsARoleOfOurs: who brings a job role cannot have it verified, and is told so before anything is made.
+func TestProbeNeedsARoleOfOurs(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		spec := deploy.Spec{Access: deploy.Access{Existing: &deploy.ExistingAccess{JobRoleARN: "arn:aws:iam::123456789012:role/theirs"}}}
+
+		if _, err := b.control.Create(t.Context(), ada(), workflow.CreateRequest{Name: "research", Spec: spec, Verify: true}); refusalOf(err) != deploy.CodeNotOfferedYet {
+			t.Errorf("a create with verify: %v", err)
+		}
+
+		b.standing(t, func(h *deploy.Deployment, _ *deploy.Operation) { h.Spec = spec })
+
+		if _, err := b.control.Verify(t.Context(), ada(), workflow.UpdateRequest{Name: "research"}); refusalOf(err) != deploy.CodeNotOfferedYet {
+			t.Errorf("a verification: %v", err)
+		}
+
+		if len(b.engine.started) > 0 {
+			t.Error("something was started")
+		}
+	})
+}
+
 // TestSwap: which existing things an update may put in each other's place.
 func TestSwap(t *testing.T) {
 	t.Parallel()

@@ -146,6 +146,10 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 		expire(&next, now.Add(req.TTL), now)
 	}
 
+	if req.Verify && !probeable(req.Spec) {
+		return Admitted{}, unprobeable()
+	}
+
 	if err := c.preflight(ctx, p, next); err != nil {
 		return Admitted{}, err
 	}

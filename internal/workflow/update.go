@@ -67,8 +67,20 @@ func (c *Control) Verify(ctx context.Context, p deploy.Principal, req UpdateRequ
 			return inactive(*header)
 		}
 
+		if !probeable(header.Spec) {
+			return unprobeable()
+		}
+
 		return nil
 	})
+}
+
+// probeable tells whether a probe job can be sent: our functions may hand on the roles that we made, and no others.
+func probeable(spec deploy.Spec) bool { return spec.Access.Existing == nil }
+
+func unprobeable() error {
+	return deploy.Errorf(deploy.Invalid, deploy.CodeNotOfferedYet, "A verification with a job role of your own is not offered yet: the product may not hand it on.").
+		WithRemedy("Leave verify out, and run a flow to see that it works.").At("/verify")
 }
 
 func refusal(findings []deploy.Finding, err error) error {
