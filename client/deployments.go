@@ -75,7 +75,7 @@ func (c *Client) Create(ctx context.Context, r CreateRequest) (*Operation, error
 
 // PlanCreate answers what a create would do, and does nothing.
 func (c *Client) PlanCreate(ctx context.Context, r CreateRequest) (*Plan, error) {
-	return get[Plan](ctx, c, call{method: http.MethodPost, path: "/v1/deployments:plan", body: r})
+	return get[Plan](ctx, c, call{method: http.MethodPost, path: "/v1/deployments:plan", body: r, key: r.IdempotencyKey})
 }
 
 // Update asks for another spec and answers the operation that brings it about.
