@@ -169,7 +169,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
 		pages := []string{`{"deployments":[{"name":"a"},{"name":"b","later":1}],"nextPageToken":"p2"}`, `{"deployments":[],"nextPageToken":"p3"}`, `{"deployments":[{"name":"c"}]}`}
-		d.Before = func(r door.Request) (*http.Response, error) {
+		d.Before = func(door.Request) (*door.Reply, error) {
 			page := pages[0]
 			pages = pages[1:]
 
@@ -216,7 +216,7 @@ func TestRetries(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
 		// answers stand in for the API, one an attempt; nil lets the request through, and lose lets it through and breaks the answer.
-		answers  []func(door.Request) (*http.Response, error)
+		answers  []func(door.Request) (*door.Reply, error)
 		attempts int
 		atLeast  time.Duration
 		atMost   time.Duration
@@ -246,7 +246,7 @@ func TestRetries(t *testing.T) {
 			t.Parallel()
 			installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
 				answers := tc.answers
-				d.Before = func(r door.Request) (*http.Response, error) {
+				d.Before = func(r door.Request) (*door.Reply, error) {
 					if r.Method != http.MethodPost || len(answers) == 0 {
 						return nil, nil //nolint:nilnil // let it through
 					}
@@ -288,10 +288,10 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func repeat(n int, res *http.Response, err error) []func(door.Request) (*http.Response, error) {
-	var all []func(door.Request) (*http.Response, error)
+func repeat(n int, reply *door.Reply, err error) []func(door.Request) (*door.Reply, error) {
+	var all []func(door.Request) (*door.Reply, error)
 	for range n {
-		all = append(all, func(door.Request) (*http.Response, error) { return res, err })
+		all = append(all, func(door.Request) (*door.Reply, error) { return reply, err })
 	}
 
 	return all
@@ -302,14 +302,14 @@ func TestALostAnswerMakesNothingTwice(t *testing.T) {
 	t.Parallel()
 	installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
 		lose := true
-		d.After = func(r door.Request, res *http.Response) (*http.Response, error) {
+		d.After = func(r door.Request) error {
 			if r.Method == http.MethodPost && lose {
 				lose = false
 
-				return nil, errors.New("unexpected EOF")
+				return errors.New("unexpected EOF")
 			}
 
-			return res, nil
+			return nil
 		}
 
 		op, err := c.Create(t.Context(), client.CreateRequest{Name: "research"})
@@ -358,7 +358,7 @@ func TestAGivenKeyIsKept(t *testing.T) {
 func TestTheContextEndsACall(t *testing.T) {
 	t.Parallel()
 	installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
-		d.Before = func(door.Request) (*http.Response, error) { return nil, errors.New("no route to host") }
+		d.Before = func(door.Request) (*door.Reply, error) { return nil, errors.New("no route to host") }
 
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Millisecond, cancel)
@@ -387,7 +387,7 @@ func TestWatchOutlastsAnOutage(t *testing.T) {
 		}
 
 		from := time.Now().Add(5 * time.Second)
-		d.Before = func(door.Request) (*http.Response, error) {
+		d.Before = func(door.Request) (*door.Reply, error) {
 			if now := time.Now(); now.After(from) && now.Before(from.Add(time.Minute)) {
 				return nil, errors.New("network is unreachable")
 			}
@@ -406,7 +406,7 @@ func TestWatchOfAnImpatientAPI(t *testing.T) {
 	t.Parallel()
 	installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
 		began := time.Now()
-		d.Before = func(door.Request) (*http.Response, error) {
+		d.Before = func(door.Request) (*door.Reply, error) {
 			if time.Since(began) > time.Minute {
 				return door.Answer(200, `{"id":"x","version":2,"state":"SUCCEEDED","done":true}`), nil
 			}
@@ -475,7 +475,7 @@ func TestProblems(t *testing.T) {
 		}
 
 		for status, want := range map[int]string{401: "unauthenticated", 403: "forbidden", 404: "no_such_route", 413: "unexpected_answer", 500: "unexpected_answer"} {
-			d.Before = func(door.Request) (*http.Response, error) {
+			d.Before = func(door.Request) (*door.Reply, error) {
 				return door.Answer(status, `{"message":"in its own words"}`, "Apigw-Requestid", "gw-1"), nil
 			}
 
@@ -485,7 +485,9 @@ func TestProblems(t *testing.T) {
 			}
 		}
 
-		d.Before = func(door.Request) (*http.Response, error) { return door.Answer(200, "<html>a portal of a hotel</html>"), nil }
+		d.Before = func(door.Request) (*door.Reply, error) {
+			return door.Answer(200, "<html>a portal of a hotel</html>"), nil
+		}
 
 		if _, err := c.Deployment(ctx, "research"); err == nil {
 			t.Error("what is not JSON is no deployment")

@@ -42,9 +42,27 @@ func TestEveryMemberIsKnown(t *testing.T) {
 		}
 
 		for _, noun := range []any{
-			client.Deployment{}, client.Count{}, client.Operation{}, client.Progress{}, client.Step{}, client.Resource{}, client.Problem{}, client.Fault{},
-			client.Kind{}, client.Orphan{}, client.Spec{}, client.Storage{}, client.ExistingBucket{}, client.Network{}, client.ExistingNetwork{},
-			client.Access{}, client.ExistingAccess{}, client.Compute{}, client.Environment{}, client.Queue{}, client.ExistingQueue{},
+			client.Deployment{},
+			client.Count{},
+			client.Operation{},
+			client.Progress{},
+			client.Step{},
+			client.Resource{},
+			client.Problem{},
+			client.Fault{},
+			client.Kind{},
+			client.Orphan{},
+			client.Spec{},
+			client.Storage{},
+			client.ExistingBucket{},
+			client.Network{},
+			client.ExistingNetwork{},
+			client.Access{},
+			client.ExistingAccess{},
+			client.Compute{},
+			client.Environment{},
+			client.Queue{},
+			client.ExistingQueue{},
 		} {
 			typ := reflect.TypeOf(noun)
 

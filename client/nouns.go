@@ -159,6 +159,23 @@ type Orphan struct {
 	Raw json.RawMessage `json:"-"`
 }
 
+// Entry is one line of the audit trail: who asked for what, with what outcome.
+type Entry struct {
+	ID         string    `json:"id"`
+	Time       time.Time `json:"time"`
+	Tenant     string    `json:"tenant"`
+	Actor      string    `json:"actor"`
+	Action     string    `json:"action"`
+	Subject    string    `json:"subject,omitempty"`
+	Deployment string    `json:"deployment,omitempty"`
+	Operation  string    `json:"operation,omitempty"`
+	Outcome    string    `json:"outcome"`
+	Code       string    `json:"code,omitempty"`
+	Detail     string    `json:"detail,omitempty"`
+
+	Raw json.RawMessage `json:"-"`
+}
+
 // decode fills a noun and keeps what it was made of.
 func decode[T any](b []byte, into *T, raw *json.RawMessage) error {
 	if err := json.Unmarshal(b, into); err != nil {
@@ -203,4 +220,11 @@ func (o *Orphan) UnmarshalJSON(b []byte) error {
 	type plain Orphan
 
 	return decode(b, (*plain)(o), &o.Raw)
+}
+
+// UnmarshalJSON keeps the whole answer in Raw.
+func (e *Entry) UnmarshalJSON(b []byte) error {
+	type plain Entry
+
+	return decode(b, (*plain)(e), &e.Raw)
 }

@@ -104,3 +104,8 @@ func (c *Client) Kinds(ctx context.Context) ([]*Kind, error) {
 func (c *Client) Orphans(ctx context.Context) iter.Seq2[*Orphan, error] {
 	return list[Orphan](ctx, c, "orphans", "/v1/orphans", url.Values{})
 }
+
+// Audit lists who asked for what, newest first.
+func (c *Client) Audit(ctx context.Context) iter.Seq2[*Entry, error] {
+	return list[Entry](ctx, c, "entries", "/v1/audit", url.Values{})
+}

@@ -36,10 +36,10 @@ type Request struct {
 // Door is a transport that leads to the API.
 type Door struct {
 	World *simulation.World
-	// Before, if set, may answer in the API's place; what it does not answer with a response or an error passes.
-	Before func(Request) (*http.Response, error)
-	// After, if set, may lose or replace the API's answer.
-	After func(Request, *http.Response) (*http.Response, error)
+	// Before, if set, may answer in the API's place, or break the call; without a reply and an error the request passes.
+	Before func(Request) (*Reply, error)
+	// After, if set, may lose the API's answer.
+	After func(Request) error
 
 	api http.Handler
 
@@ -85,8 +85,13 @@ func (d *Door) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.mu.Unlock()
 
 	if d.Before != nil {
-		if res, err := d.Before(in); res != nil || err != nil {
-			return res, err
+		reply, err := d.Before(in)
+		if err != nil {
+			return nil, err
+		}
+
+		if reply != nil {
+			return reply.response(), nil
 		}
 	}
 
@@ -100,7 +105,9 @@ func (d *Door) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 
 	if d.After != nil {
-		return d.After(in, rec.Result())
+		if err := d.After(in); err != nil {
+			return nil, err
+		}
 	}
 
 	return rec.Result(), nil
@@ -114,16 +121,26 @@ func (d *Door) Requests() []Request {
 	return append([]Request{}, d.requests...)
 }
 
-// Answer makes a response out of nothing.
-func Answer(status int, body string, header ...string) *http.Response {
+// Reply is an answer that the API did not give.
+type Reply struct {
+	Status int
+	Body   string
+	// Header holds names and values in turn.
+	Header []string
+}
+
+// Answer makes a reply.
+func Answer(status int, body string, header ...string) *Reply { return &Reply{status, body, header} }
+
+func (r *Reply) response() *http.Response {
 	rec := httptest.NewRecorder()
 
-	for i := 0; i+1 < len(header); i += 2 {
-		rec.Header().Set(header[i], header[i+1])
+	for i := 0; i+1 < len(r.Header); i += 2 {
+		rec.Header().Set(r.Header[i], r.Header[i+1])
 	}
 
-	rec.WriteHeader(status)
-	_, _ = rec.WriteString(body) // a recorder takes everything
+	rec.WriteHeader(r.Status)
+	_, _ = rec.WriteString(r.Body) // a recorder takes everything
 
 	return rec.Result()
 }
