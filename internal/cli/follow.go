@@ -88,7 +88,6 @@ func (s *session) follow(ctx context.Context, api *client.Client, op *client.Ope
 	}
 
 	last, err := show(ctx, api, op)
-
 	if err != nil {
 		if ctx.Err() != nil {
 			return s.left(ctx, op)
