@@ -14,7 +14,7 @@ type CreateRequest struct {
 	// Spec is a Spec or anything else that marshals to the contract's; nil is the default environment.
 	Spec   any               `json:"spec,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
-	// TTL is how long the deployment lives, such as 72h or P3D; empty is for ever.
+	// TTL is how long the deployment lives, such as 72h or 3d; empty is for ever.
 	TTL string `json:"ttl,omitempty"`
 	// Verify, if true, proves the environment with a probe job before the create succeeds.
 	Verify bool `json:"verify,omitempty"`
@@ -161,7 +161,7 @@ func (c *Client) Verify(ctx context.Context, name string) (*Operation, error) {
 	return get[Operation](ctx, c, call{method: http.MethodPost, path: deployment(name, ":verify")})
 }
 
-// Extend moves the deployment's expiry to that long from now, such as 72h or P3D.
+// Extend moves the deployment's expiry to that long from now, such as 72h or 3d.
 func (c *Client) Extend(ctx context.Context, name, ttl string) (*Deployment, error) {
 	return get[Deployment](ctx, c, call{method: http.MethodPost, path: deployment(name, ":extend"), body: map[string]string{"ttl": ttl}})
 }

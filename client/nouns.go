@@ -83,6 +83,8 @@ type Operation struct {
 	Kind  string         `json:"kind"`
 	State OperationState `json:"state"`
 	Done  bool           `json:"done"`
+	// Queued: it waits until fewer operations of the tenant are at work.
+	Queued bool `json:"queued,omitempty"`
 	// Version rises with every change.
 	Version    int64      `json:"version"`
 	Progress   Progress   `json:"progress"`
@@ -163,7 +165,6 @@ type Orphan struct {
 type Entry struct {
 	ID         string    `json:"id"`
 	Time       time.Time `json:"time"`
-	Tenant     string    `json:"tenant"`
 	Actor      string    `json:"actor"`
 	Action     string    `json:"action"`
 	Subject    string    `json:"subject,omitempty"`

@@ -11,56 +11,95 @@ import (
 
 // Plan is what a create or an update would do.
 type Plan struct {
-	Steps     []PlanStep        `json:"steps"`
-	Resources []json.RawMessage `json:"resources"`
+	Steps     []PlannedStep     `json:"steps"`
+	Resources []PlannedResource `json:"resources"`
 	Cost      Cost              `json:"cost"`
-	Quotas    []Quota           `json:"quotas"`
-	Findings  []Finding         `json:"findings"`
+	Quotas    []QuotaUse        `json:"quotas"`
+	// Findings say what is wrong or should be known; one of level error is why the real request would be refused.
+	Findings []Finding `json:"findings"`
+	// Duration is how long it usually takes, such as 1m30s.
+	Duration string `json:"duration"`
 
 	Raw json.RawMessage `json:"-"`
 }
 
-// PlanStep is a step that would be taken. Estimate is how long it usually takes, as the API writes it.
-type PlanStep struct {
-	Step
-
-	Estimate json.RawMessage `json:"estimate,omitempty"`
+// PlannedStep is a step that would be taken.
+type PlannedStep struct {
+	Resource string    `json:"resource"`
+	Kind     string    `json:"kind"`
+	Action   string    `json:"action"`
+	State    StepState `json:"state"`
+	// Change is CREATE, UPDATE, REPLACE, NONE, REMOVE or USE.
+	Change string   `json:"change"`
+	Needs  []string `json:"needs"`
+	// Estimate is how long it usually takes by itself, such as 20s.
+	Estimate string `json:"estimate"`
 }
 
-// Cost is what a plan costs in US dollars, before tax and without what jobs use.
+// PlannedResource is a resource that the deployment would have.
+type PlannedResource struct {
+	Ref      string `json:"ref"`
+	Kind     string `json:"kind"`
+	Name     string `json:"name,omitempty"`
+	Existing string `json:"existing,omitempty"`
+	Origin   string `json:"origin"`
+}
+
+// Cost is what the deployment would cost, before tax, free tiers and discounts. A sum is nil if something in it is not priced.
 type Cost struct {
-	OneTime json.Number       `json:"oneTime"`
-	Monthly json.Number       `json:"monthly"`
-	Lines   []json.RawMessage `json:"lines"`
+	Currency string     `json:"currency"`
+	Source   string     `json:"source"`
+	Date     string     `json:"date"`
+	OneTime  *float64   `json:"oneTime,omitempty"`
+	Monthly  *float64   `json:"monthly,omitempty"`
+	Lines    []CostLine `json:"lines"`
 }
 
-// Quota is a limit of the account and how much of it a plan takes.
-type Quota struct {
-	Raw json.RawMessage `json:"-"`
+// CostLine is one thing about a resource that costs, or might be thought to. Price is paid for each unit beyond the rest, while it is used.
+type CostLine struct {
+	Resource string   `json:"resource"`
+	What     string   `json:"what"`
+	OneTime  *float64 `json:"oneTime,omitempty"`
+	Monthly  *float64 `json:"monthly,omitempty"`
+	Price    *float64 `json:"price,omitempty"`
+	Unit     string   `json:"unit,omitempty"`
+	Note     string   `json:"note"`
 }
 
-// Finding is something that the caller should know before going on; one of level error is why the real request would be refused.
+// QuotaUse is a limit of the account, how much of it is used, and how much a plan needs beyond that.
+type QuotaUse struct {
+	Name       string `json:"name"`
+	Region     string `json:"region"`
+	Used       int    `json:"used"`
+	Needs      int    `json:"needs"`
+	Limit      int    `json:"limit"`
+	Adjustable bool   `json:"adjustable"`
+}
+
+// Finding is something that is wrong, or should be known. Level is error or warning.
 type Finding struct {
 	Level   string `json:"level"`
 	Class   string `json:"class"`
 	Code    string `json:"code"`
 	Pointer string `json:"pointer,omitempty"`
 	Message string `json:"message"`
-	Remedy  string `json:"remedy,omitempty"`
+	Remedy  string `json:"remedy"`
+	// Operation leads to the operation that is in the way.
+	Operation string `json:"operation,omitempty"`
 }
 
-// Drift is how far AWS is from what a deployment's record says.
+// Drift is how far AWS is from what a deployment should be.
 type Drift struct {
-	Deployment string            `json:"deployment"`
-	Time       time.Time         `json:"time"`
-	Drifted    bool              `json:"drifted"`
-	Resources  []DriftedResource `json:"resources"`
+	Deployment string          `json:"deployment"`
+	Time       time.Time       `json:"time"`
+	Drifted    bool            `json:"drifted"`
+	Resources  []ResourceDrift `json:"resources"`
 
 	Raw json.RawMessage `json:"-"`
 }
 
-// DriftedResource is what was found of one resource. NotChecked are properties that nobody could look at.
-type DriftedResource struct {
+// ResourceDrift is what was found of one resource. NotChecked are settings that AWS does not show, or not as they were set.
+type ResourceDrift struct {
 	Resource    string       `json:"resource"`
 	Kind        string       `json:"kind"`
 	State       string       `json:"state"`
@@ -68,12 +107,11 @@ type DriftedResource struct {
 	NotChecked  []string     `json:"notChecked"`
 }
 
-// Difference is one property that is not as it should be.
+// Difference is one setting that is not as it should be.
 type Difference struct {
 	Property string `json:"property"`
-	Want     any    `json:"want"`
-	Have     any    `json:"have"`
-	Pointer  string `json:"pointer,omitempty"`
+	Want     string `json:"want"`
+	Have     string `json:"have"`
 }
 
 // UnmarshalJSON keeps the whole answer in Raw.
@@ -105,7 +143,7 @@ func (c *Client) Orphans(ctx context.Context) iter.Seq2[*Orphan, error] {
 	return list[Orphan](ctx, c, "orphans", "/v1/orphans", url.Values{})
 }
 
-// Audit lists who asked for what, newest first.
-func (c *Client) Audit(ctx context.Context) iter.Seq2[*Entry, error] {
-	return list[Entry](ctx, c, "entries", "/v1/audit", url.Values{})
+// Audit lists who asked for what, newest first; with a deployment's name only what was about it.
+func (c *Client) Audit(ctx context.Context, deployment string) iter.Seq2[*Entry, error] {
+	return list[Entry](ctx, c, "entries", "/v1/audit", url.Values{"deployment": {deployment}})
 }

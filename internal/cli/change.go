@@ -359,7 +359,7 @@ func (s *session) extend() *cobra.Command {
 		Example: "  " + Name + " extend research --ttl 72h",
 	}
 
-	ttl := c.Flags().String("ttl", "", "how long from now, such as 72h or P3D")
+	ttl := c.Flags().String("ttl", "", "how long from now, such as 72h or 3d")
 	_ = c.MarkFlagRequired("ttl") // the flag is there
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {

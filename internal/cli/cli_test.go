@@ -400,8 +400,10 @@ func TestUpdate(t *testing.T) {
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	sit(t, func(d *desk) {
-		plan := `{"steps":[{"resource":"vpc","kind":"vpc","action":"ENSURE","estimate":"2m"},{"resource":"bucket","kind":"bucket","action":"ENSURE","estimate":3}],
-			"cost":{"oneTime":0,"monthly":12.5},"findings":[{"level":"warning","message":"Four of five VPCs are in use.","pointer":"/spec/network","remedy":"Ask for more."}],"new":1}`
+		plan := `{"steps":[{"resource":"vpc","kind":"vpc","action":"ENSURE","change":"CREATE","estimate":"2m0s"},{"resource":"bucket","kind":"bucket","action":"ENSURE","change":"USE","estimate":"3s"}],
+			"duration":"2m3s","cost":{"currency":"USD","oneTime":0,"lines":[{"resource":"bucket","what":"storage","monthly":0,"price":0.023,"unit":"GB-month","note":"x"},
+				{"resource":"vpc","what":"nothing","monthly":0,"note":"free"}]},
+			"quotas":[{"name":"VPCs per Region","used":4,"needs":1,"limit":5},{"name":"Job queues","used":1,"needs":0,"limit":50}],"findings":[{"level":"warning","message":"Four of five VPCs are in use.","pointer":"/spec/network","remedy":"Ask for more."}],"new":1}`
 		there := door.Answer(404, `{"code":"not_found"}`)
 		d.Before = func(r door.Request) (*door.Reply, error) {
 			if r.Method == http.MethodGet {

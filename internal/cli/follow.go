@@ -180,7 +180,12 @@ func (s *session) followPlain(ctx context.Context, api *client.Client, op *clien
 			state = op.State
 
 			if !op.Done {
-				fmt.Fprintf(out, "%6s  %s %s: %s\n", since, strings.ToLower(op.Kind), op.Deployment, op.State)
+				line := fmt.Sprintf("%6s  %s %s: %s", since, strings.ToLower(op.Kind), op.Deployment, op.State)
+				if op.Queued {
+					line += "  " + queued
+				}
+
+				fmt.Fprintln(out, line)
 			}
 		}
 

@@ -320,7 +320,8 @@ func (s *session) orphans() *cobra.Command {
 }
 
 func (s *session) audit() *cobra.Command {
-	c := &cobra.Command{Use: "audit", Short: "List who asked for what, with what outcome; admins only", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "audit", Short: "List who asked for what, with what outcome", Args: cobra.NoArgs}
+	about := c.Flags().String("deployment", "", "only what was about this deployment")
 	limit := c.Flags().Int("limit", 100, "how many lines at most; 0 is all")
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
 		api, err := s.client(ctx)
@@ -333,13 +334,13 @@ func (s *session) audit() *cobra.Command {
 			rows [][]string
 		)
 
-		for e, err := range api.Audit(ctx) {
+		for e, err := range api.Audit(ctx, *about) {
 			if err != nil {
 				return err
 			}
 
 			docs = append(docs, e.Raw)
-			rows = append(rows, []string{stamp(e.Time), e.Tenant, e.Actor, e.Action, strings.TrimSpace(e.Deployment + " " + e.Subject), strings.TrimSpace(e.Outcome + " " + e.Code), e.Detail})
+			rows = append(rows, []string{stamp(e.Time), e.Actor, e.Action, strings.TrimSpace(e.Deployment + " " + e.Subject), strings.TrimSpace(e.Outcome + " " + e.Code), e.Detail})
 
 			if len(docs) == *limit {
 				break
@@ -350,7 +351,7 @@ func (s *session) audit() *cobra.Command {
 			return s.documents(docs)
 		}
 
-		return s.table("There are no entries.", []string{"TIME", "TENANT", "ACTOR", "ACTION", "OF", "OUTCOME", "DETAIL"}, rows)
+		return s.table("There are no entries.", []string{"TIME", "ACTOR", "ACTION", "OF", "OUTCOME", "DETAIL"}, rows)
 	})
 
 	return c
@@ -402,7 +403,7 @@ func (s *session) showDrift(d *client.Drift) error {
 		}
 
 		for _, diff := range r.Differences {
-			rows = append(rows, []string{r.Resource, r.State, diff.Property, value(diff.Want), value(diff.Have)})
+			rows = append(rows, []string{r.Resource, r.State, diff.Property, diff.Want, diff.Have})
 		}
 	}
 
@@ -424,23 +425,6 @@ func (s *session) showDrift(d *client.Drift) error {
 	return err
 }
 
-// value writes what JSON held in as few words as it can.
-func value(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "-"
-	case string:
-		return v
-	}
-
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-
-	return string(b)
-}
-
 func (s *session) showPlan(p *client.Plan, at places) error {
 	if s.output != "text" {
 		if err := printDoc(s.Out, s.output, p.Raw); err != nil {
@@ -452,25 +436,75 @@ func (s *session) showPlan(p *client.Plan, at places) error {
 
 	var rows [][]string
 	for _, step := range p.Steps {
-		rows = append(rows, []string{step.Action, step.Resource, estimate(step.Estimate)})
+		rows = append(rows, []string{step.Change, step.Resource, step.Estimate})
 	}
 
-	if err := s.table("There is nothing to do.", []string{"STEP", "RESOURCE", "TAKES ABOUT"}, rows); err != nil {
+	if err := s.table("There is nothing to do.", []string{"CHANGE", "RESOURCE", "TAKES ABOUT"}, rows); err != nil {
 		return err
 	}
 
-	fmt.Fprintf(s.Out, "\ncost: $%s once, $%s a month, without what jobs use\n", orZero(p.Cost.OneTime), orZero(p.Cost.Monthly))
+	if p.Duration != "" {
+		fmt.Fprintf(s.Out, "\nAll together about %s.\n", p.Duration)
+	}
+
+	if err := s.showCost(p.Cost); err != nil {
+		return err
+	}
+
+	for _, q := range p.Quotas {
+		if q.Needs > 0 {
+			fmt.Fprintf(s.Out, "\n%s: needs %d; %d of %d are used.\n", printable(q.Name), q.Needs, q.Used, q.Limit)
+		}
+	}
 
 	for _, f := range p.Findings {
-		fmt.Fprintf(s.Out, "\n%s: %s\n", f.Level, f.Message)
+		fmt.Fprintf(s.Out, "\n%s: %s\n", f.Level, printable(f.Message))
 		writeFault(s.Out, client.Fault{Pointer: f.Pointer}, "", at)
 
 		if f.Remedy != "" {
-			fmt.Fprintf(s.Out, label, "remedy", f.Remedy)
+			fmt.Fprintf(s.Out, label, "remedy", printable(f.Remedy))
 		}
 	}
 
 	return refused(p)
+}
+
+// showCost lists what is paid, and leaves out what is free.
+func (s *session) showCost(c client.Cost) error {
+	sum := func(v *float64) string {
+		if v == nil {
+			return "not priced"
+		}
+
+		return strconv.FormatFloat(*v, 'f', 2, 64) + " " + c.Currency
+	}
+
+	var rows [][]string
+
+	for _, l := range c.Lines {
+		var paid []string
+
+		for _, part := range []struct {
+			amount *float64
+			per    string
+		}{{l.OneTime, "once"}, {l.Monthly, "a month"}, {l.Price, "per " + l.Unit}} {
+			if part.amount != nil && *part.amount != 0 {
+				paid = append(paid, strconv.FormatFloat(*part.amount, 'f', -1, 64)+" "+part.per)
+			}
+		}
+
+		if len(paid) > 0 {
+			rows = append(rows, []string{l.Resource, l.What, strings.Join(paid, ", ")})
+		}
+	}
+
+	fmt.Fprintf(s.Out, "\nCost: %s once, %s a month in which no job runs.\n", sum(c.OneTime), sum(c.Monthly))
+
+	if len(rows) == 0 {
+		return nil
+	}
+
+	return s.table("", []string{"RESOURCE", "WHAT", c.Currency}, rows)
 }
 
 // refused tells whether the real request would be.
@@ -480,30 +514,4 @@ func refused(p *client.Plan) error {
 	}
 
 	return nil
-}
-
-// estimate reads seconds or a duration.
-func estimate(raw json.RawMessage) string {
-	text := strings.Trim(string(raw), `"`)
-	if text == "null" {
-		return ""
-	}
-
-	if d, err := time.ParseDuration(text); err == nil {
-		return span(d)
-	}
-
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		return span(time.Duration(seconds * float64(time.Second)))
-	}
-
-	return text
-}
-
-func orZero(n json.Number) string {
-	if n == "" {
-		return "0"
-	}
-
-	return n.String()
 }

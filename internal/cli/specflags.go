@@ -47,7 +47,7 @@ func (f *specFlags) add(c *cobra.Command) {
 	s.IntVar(&f.diskGiB, "disk-gib", 0, "root disk of each instance in GiB")
 	s.StringToStringVar(&f.tags, "tag", nil, "tag put on every AWS resource, as KEY=VALUE")
 	s.StringToStringVar(&f.labels, "label", nil, "label of the deployment, as KEY=VALUE")
-	s.StringVar(&f.ttl, "ttl", "", "delete the deployment after this time, such as 72h or P3D")
+	s.StringVar(&f.ttl, "ttl", "", "delete the deployment after this time, such as 72h or 3d")
 	_ = c.MarkFlagFilename("file", "yaml", "yml", "json") // the flag is there
 }
 

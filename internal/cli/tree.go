@@ -167,6 +167,10 @@ func (l look) rows(op *client.Operation, groups []group, now time.Time, folded f
 		after: fmt.Sprintf("  %d of %d  %s", op.Progress.Done, op.Progress.Total, span(end.Sub(op.CreateTime))),
 	}}
 
+	if op.Queued {
+		rows[0].after += "  " + queued
+	}
+
 	wide := 0
 	for _, s := range op.Steps {
 		wide = max(wide, utf8.RuneCountInString(s.Resource))
@@ -204,6 +208,9 @@ func (l look) rows(op *client.Operation, groups []group, now time.Time, folded f
 
 	return rows
 }
+
+// queued says why nothing happens yet.
+const queued = "waits until fewer operations of the tenant are at work"
 
 // ending gives an operation the mark of a step.
 func ending(op *client.Operation) client.StepState {
