@@ -616,3 +616,65 @@ func TestCompletion(t *testing.T) {
 		d.must("watch", "research")
 	})
 }
+
+// TestTheDaysAfter changes a deployment, loses a piece of it by hand, finds that out and brings it back, all against the API itself.
+func TestTheDaysAfter(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		d.must("create", "research", "--ttl", "72h")
+
+		if out := d.must("get", "research").out; !strings.Contains(out, "expires    2000-01-04 00:00:00Z (in 2d23h)") {
+			d.Error(out)
+		}
+
+		if out := d.must("update", "research", "--max-vcpus", "9").out; !strings.Contains(out, "update research: SUCCEEDED") {
+			d.Error(out)
+		}
+
+		if out := d.must("get", "research").out; !strings.Contains(out, "maxVcpus: 9") {
+			d.Error(out)
+		}
+
+		d.fails(2, "--ttl, /ttl", "update", "research", "--ttl", "P3D")
+
+		if out := d.must("extend", "research", "--ttl", "30d").out; !strings.Contains(out, "(in 30d0h)") {
+			d.Error(out)
+		}
+
+		if out := d.must("drift", "research").out; !strings.HasSuffix(out, "There is no drift.\n") {
+			d.Error(out)
+		}
+
+		var resources []struct{ Ref, ID string }
+		if err := json.Unmarshal([]byte(d.must("get", "research", "--resources", "-o", "json").out), &resources); err != nil {
+			d.Fatal(err)
+		}
+
+		for _, r := range resources {
+			if r.Ref == "vpc-endpoint" {
+				d.World.AWS.Vanish("ec2 " + r.ID)
+			}
+		}
+
+		if r := d.run("drift", "research"); r.code != 8 || !strings.Contains(r.out, "vpc-endpoint") || !strings.Contains(r.out, "absent") || !strings.Contains(r.out, "metaflow-deployer repair research") {
+			d.Errorf("%d\n%s%s", r.code, r.out, r.err)
+		}
+
+		if out := d.must("repair", "research").out; !strings.Contains(out, "repair research: SUCCEEDED") {
+			d.Error(out)
+		}
+
+		if r := d.run("drift", "research", "-o", "json"); r.code != 0 {
+			d.Errorf("%d\n%s%s", r.code, r.out, r.err)
+		}
+
+		trail := d.must("audit", "--deployment", "research").out
+		for _, line := range []string{"REPAIR", "UPDATE", "extend", "CREATE", "someone@acme"} {
+			if !strings.Contains(trail, line) {
+				d.Errorf("no %s:\n%s", line, trail)
+			}
+		}
+
+		d.must("delete", "research", "--data", "purge")
+	})
+}
