@@ -342,7 +342,7 @@ func (s *session) ask(ctx context.Context, name string) (client.Data, error) {
 
 	select {
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", &ended{code: codeInterrupted, why: "nothing was deleted"}
 	case l := <-answered:
 		switch answer := client.Data(strings.TrimSpace(l.text)); answer {
 		case client.Keep, client.Purge:

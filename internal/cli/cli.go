@@ -146,7 +146,12 @@ func (s *session) run(work func(ctx context.Context, args []string) error) func(
 			defer cancel()
 		}
 
-		if err := work(ctx, args); err != nil {
+		err := work(ctx, args)
+		if _, told := errors.AsType[*ended](err); err != nil && !told && ctx.Err() != nil {
+			err = &interrupted{err}
+		}
+
+		if err != nil {
 			return &ran{err}
 		}
 

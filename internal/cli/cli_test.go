@@ -197,6 +197,18 @@ func TestInterrupt(t *testing.T) {
 
 		d.screen = nil
 
+		// Nobody answers, and the person has had enough.
+		d.Before = func(door.Request) (*door.Reply, error) { return door.Answer(503, `{"message":"Service Unavailable"}`), nil }
+
+		ctx, cancel := context.WithCancel(d.Context())
+		time.AfterFunc(time.Second, cancel)
+
+		if r := d.runContext(ctx, "create", "third"); r.code != 7 || !strings.Contains(r.err, "may have begun") || !strings.Contains(r.err, "Service Unavailable") {
+			d.Errorf("%d\n%s%s", r.code, r.out, r.err)
+		}
+
+		d.Before = nil
+
 		r := d.run("watch", "piped", "--timeout", "3s")
 		if r.code != 7 || !strings.Contains(r.err, "Out of time") {
 			d.Errorf("%d %s", r.code, r.err)

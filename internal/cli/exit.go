@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +33,11 @@ type ended struct {
 
 func (e *ended) Error() string { return e.why }
 
+// interrupted is what a command met when it was stopped, or out of time, before the API had answered for good.
+type interrupted struct{ error }
+
+func (i *interrupted) Unwrap() error { return i.error }
+
 // unknown is a caller without credentials.
 type unknown struct{ text string }
 
@@ -43,6 +47,10 @@ func (u *unknown) Error() string { return u.text }
 func exitCode(err error) int {
 	if e, ok := errors.AsType[*ended](err); ok {
 		return e.code
+	}
+
+	if _, ok := errors.AsType[*interrupted](err); ok {
+		return codeInterrupted
 	}
 
 	if _, ok := errors.AsType[*usage](err); ok {
@@ -59,10 +67,6 @@ func exitCode(err error) int {
 
 	if _, ok := errors.AsType[*device.Error](err); ok {
 		return codeDenied
-	}
-
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return codeInterrupted
 	}
 
 	return codeFailed
@@ -95,10 +99,11 @@ func (s *session) complain(err error) {
 	}
 
 	p, ok := errors.AsType[*client.Problem](err)
+	_, stopped := errors.AsType[*interrupted](err)
 
 	switch {
-	case !ok && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
-		fmt.Fprintln(s.Err, "Interrupted: there was no answer yet. What was asked for may have begun; "+Name+" ops NAME shows.")
+	case stopped:
+		fmt.Fprintf(s.Err, "Interrupted: there was no answer yet (%v).\nIf something was asked for, it may have begun; %s ops NAME shows.\n", err, Name)
 	case !ok:
 		fmt.Fprintln(s.Err, "Error: "+err.Error())
 	case s.output == "text":
