@@ -198,7 +198,9 @@ func TestInterrupt(t *testing.T) {
 		d.screen = nil
 
 		// Nobody answers, and the person has had enough.
-		d.Before = func(door.Request) (*door.Reply, error) { return door.Answer(503, `{"message":"Service Unavailable"}`), nil }
+		d.Before = func(door.Request) (*door.Reply, error) {
+			return door.Answer(503, `{"message":"Service Unavailable"}`), nil
+		}
 
 		ctx, cancel := context.WithCancel(d.Context())
 		time.AfterFunc(time.Second, cancel)

@@ -35,13 +35,14 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 
 	rec := httptest.NewRecorder()
+	say := func(text string) { _, _ = rec.WriteString(text) } // a recorder takes everything
 
 	switch {
 	case r.URL.Path == "/.well-known/openid-configuration":
-		rec.WriteString(`{"issuer":"https://issuer.test","device_authorization_endpoint":"https://issuer.test/device","token_endpoint":"https://issuer.test/token"}`)
+		say(`{"issuer":"https://issuer.test","device_authorization_endpoint":"https://issuer.test/device","token_endpoint":"https://issuer.test/token"}`)
 	case r.URL.Path == "/device" && r.Form.Get("client_id") == "cli":
 		i.begun = time.Now()
-		rec.WriteString(`{"device_code":"d","user_code":"WDJB-MJHT","verification_uri":"https://issuer.test/go","expires_in":600}`)
+		say(`{"device_code":"d","user_code":"WDJB-MJHT","verification_uri":"https://issuer.test/go","expires_in":600}`)
 	case r.Form.Get("grant_type") == "refresh_token" && !i.revoked && r.Form.Get("refresh_token") == i.refresh:
 		i.renewed++
 		i.give(rec)
@@ -49,10 +50,10 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 		i.give(rec)
 	case r.Form.Get("device_code") == "d":
 		rec.WriteHeader(http.StatusBadRequest)
-		rec.WriteString(`{"error":"authorization_pending"}`)
+		say(`{"error":"authorization_pending"}`)
 	default:
 		rec.WriteHeader(http.StatusBadRequest)
-		rec.WriteString(`{"error":"invalid_grant"}`)
+		say(`{"error":"invalid_grant"}`)
 	}
 
 	return rec.Result(), nil
