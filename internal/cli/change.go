@@ -41,7 +41,7 @@ func (s *session) create() *cobra.Command {
 	c := &cobra.Command{
 		Use: "create [NAME]", Short: "Create a deployment", Args: cobra.MaximumNArgs(1),
 		Long: "Create a deployment and wait until it stands. Without a file and flags it is the environment of Metaflow's own guide.\n" +
-			"If something cannot be made, everything made so far is taken away again. Flags go before the file, NAME before its name.",
+			"If something cannot be made, everything made so far is taken away again. NAME and flags go over what a file says.",
 		Example: "  " + Name + " create research\n  " + Name + " create research --max-vcpus 256 --instance-type r5 --ttl 72h\n  " + Name + " create -f research.yaml",
 	}
 
