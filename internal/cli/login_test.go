@@ -61,7 +61,7 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (i *issuer) give(rec *httptest.ResponseRecorder) {
 	i.refresh += "r"
-	rec.WriteString(`{"access_token":"` + door.Token("acme", deploy.Deployer) + `","refresh_token":"` + i.refresh + `","expires_in":60}`)
+	_, _ = rec.WriteString(`{"access_token":"` + door.Token("acme", deploy.Deployer) + `","refresh_token":"` + i.refresh + `","expires_in":60}`)
 }
 
 func TestLogin(t *testing.T) {
@@ -151,7 +151,7 @@ func TestSigV4(t *testing.T) {
 		HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
 			got = r
 			rec := httptest.NewRecorder()
-			rec.WriteString(`{"deployments":[]}`)
+			_, _ = rec.WriteString(`{"deployments":[]}`)
 
 			return rec.Result(), nil
 		})},
