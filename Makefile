@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
-SOURCES   := $(shell find cmd functions internal -name '*.go') go.mod go.sum
+SOURCES   := $(shell find client cmd functions internal -name '*.go') go.mod go.sum
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w -X main.version=$(VERSION)'
 VENV      := .local/venv
@@ -59,7 +59,7 @@ generate: ## Write what is derived from the code: the state machine
 	go run ./cmd/generate
 
 .PHONY: build
-build: $(FUNCTIONS:%=build/%/bootstrap) ## Build the functions for AWS (arm64)
+build: $(FUNCTIONS:%=build/%/bootstrap) bin/metaflow-deployer ## Build the functions for AWS (arm64), and the command line for this computer
 
 .PHONY: bench
 bench: local-stack ## Print the measurements, each as a ratio against a baseline of the same run
@@ -106,6 +106,9 @@ build/%/bootstrap: $(SOURCES)
 
 .local/functions/%/bootstrap: $(SOURCES)
 	$(GOBUILD) -o $@ ./functions/$*
+
+bin/metaflow-deployer: $(SOURCES)
+	$(GOBUILD) -o $@ ./cmd/metaflow-deployer
 
 .local/bin/local: $(SOURCES)
 	go build -o $@ ./cmd/local

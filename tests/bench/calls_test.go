@@ -46,7 +46,7 @@ func built(b *testing.B) (venv, functions string) {
 func program(b *testing.B, dir, pkg, tag string) string {
 	b.Helper()
 
-	out := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+tag)
+	out := filepath.Join(dir, strings.NewReplacer("/", "-", ".", "").Replace(pkg)+tag)
 	cmd := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-tags", "lambda.norpc,"+tag, "-ldflags", "-s -w", "-o", out, "./"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// printDoc writes a JSON document in the format that was asked for, with its members in their order.
+func printDoc(w io.Writer, format string, doc []byte) error {
+	if format == "json" {
+		var b bytes.Buffer
+		if err := json.Indent(&b, doc, "", "  "); err != nil {
+			return err
+		}
+
+		_, err := fmt.Fprintln(w, b.String())
+
+		return err
+	}
+
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber()
+
+	node, err := toYAML(dec)
+	if err != nil {
+		return err
+	}
+
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+
+	if err := enc.Encode(node); err != nil {
+		return err
+	}
+
+	return enc.Close()
+}
+
+// toYAML builds the document that JSON is: decoding it into maps would lose the order of members.
+func toYAML(dec *json.Decoder) (*yaml.Node, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+
+	switch v := token.(type) {
+	case json.Delim:
+		node := &yaml.Node{Kind: yaml.MappingNode}
+		if v == '[' {
+			node.Kind = yaml.SequenceNode
+		}
+
+		for dec.More() { // names of members are tokens like their values
+			item, err := toYAML(dec)
+			if err != nil {
+				return nil, err
+			}
+
+			node.Content = append(node.Content, item)
+		}
+
+		_, err = dec.Token()
+
+		return node, err
+	case string:
+		node := &yaml.Node{}
+		node.SetString(v)
+
+		return node, nil
+	case json.Number:
+		node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: v.String()}
+		if strings.ContainsAny(v.String(), ".eE") {
+			node.Tag = "!!float"
+		}
+
+		return node, nil
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v)}, nil
+	}
+
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+}
+
+// list writes many documents as one array.
+func (s *session) documents(all []json.RawMessage) error {
+	if all == nil {
+		all = []json.RawMessage{}
+	}
+
+	doc, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+
+	return printDoc(s.Out, s.output, doc)
+}
+
+// table writes rows under a head; without rows it says so.
+func (s *session) table(none string, head []string, rows [][]string) error {
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(s.Out, none)
+
+		return err
+	}
+
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+
+	for _, row := range append([][]string{head}, rows...) {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+
+			fmt.Fprint(w, printable(cell))
+		}
+
+		fmt.Fprintln(w)
+	}
+
+	return w.Flush()
+}
+
+// printable keeps what a terminal would obey out of what others wrote.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+
+		return r
+	}, text)
+}
+
+// span writes a duration as people say it: 9s, 2m05s, 3h04m, 5d2h.
+func span(d time.Duration) string {
+	d = max(d, 0).Round(time.Second)
+	hours, minutes, seconds := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
+
+	switch {
+	case hours >= 48:
+		return fmt.Sprintf("%dd%dh", hours/24, hours%24)
+	case hours > 0:
+		return fmt.Sprintf("%dh%02dm", hours, minutes)
+	case minutes > 0:
+		return fmt.Sprintf("%dm%02ds", minutes, seconds)
+	}
+
+	return fmt.Sprintf("%ds", seconds)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
