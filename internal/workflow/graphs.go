@@ -110,6 +110,12 @@ func (g *Graphs) plan(turn Turn, action deploy.Action, epoch int, resources []de
 
 	order := g.of(action)
 
+	// An execution that began before an upgrade asks for the chains of its own definition, whose heads may be other kinds. What it asks for in vain costs a
+	// call that finds nothing to do; what it did not find would end it.
+	for _, k := range g.Kinds {
+		p.Want[variable(k.About().Name)], p.Nap[variable(k.About().Name)] = len(wanted) > 0, false
+	}
+
 	for _, chain := range order.Chains() {
 		want := slices.ContainsFunc(chain, func(name string) bool { return wanted[name] })
 		p.Want[variable(chain[0])] = want

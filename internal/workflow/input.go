@@ -59,8 +59,9 @@ const (
 type Plan struct {
 	Turn  Turn `json:"turn"`
 	Epoch int  `json:"epoch"`
-	// Want says for each chain whether anything in it is to be done, Nap whether its head has anything of other chains to wait for; Each lists the refs of the kinds of which there may be several. They hold every
-	// chain and every such kind, because a JSONPath that finds nothing fails the execution.
+	// Want says for each chain, by its head, whether anything in it is to be done, Nap whether its head has anything of other chains to wait for; Each lists
+	// the refs of the kinds of which there may be several. They hold every kind that may be a head in any definition, because a JSONPath that finds nothing
+	// fails the execution.
 	Want map[string]bool         `json:"want,omitempty"`
 	Nap  map[string]bool         `json:"nap,omitempty"`
 	Each map[string][]deploy.Ref `json:"each,omitempty"`

@@ -155,6 +155,10 @@ func turnMutations() []mutation {
 			"		if old := record.Find(r.Replaces); old != nil {", "		if old := record.Find(r.Replaces); false {", lives,
 		},
 		{
+			"plan-knows-its-own-chains-only", "an execution that began before an upgrade would fail for ever", "internal/workflow/graphs.go",
+			"		p.Want[variable(k.About().Name)], p.Nap[variable(k.About().Name)] = len(wanted) > 0, false\n", "		_ = k\n", "-run TestOldDefinitions ./tests/simulation",
+		},
+		{
 			"update-rollback-forgets-dependents", "an environment would not be told the version that its launch template went back to", file,
 			"	c.spread(record, items)\n", "", "-run TestSingleFaults/update-cancel ./tests/simulation",
 		},
