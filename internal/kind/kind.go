@@ -167,6 +167,10 @@ type Call struct {
 	// Admin: the caller may use what belongs to nobody's tenant. Granted tells whether an admin allowed the caller's tenant a thing. Only set for Check.
 	Admin   bool
 	Granted func(kind deploy.GrantKind, value string) bool
+	// Quotas is where Check notes the limits that it looked at, whether they have room or not.
+	Quotas []deploy.QuotaUse
+	// Price answers what AWS charges for something in the Region, if the price list says. Only set for Cost.
+	Price func(name string) (deploy.Price, bool)
 	// Now is the clock.
 	Now func() time.Time
 	// Save writes Origin and Memo to the record before going on; an error must be returned as it is, and nothing may be done after it.
