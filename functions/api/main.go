@@ -20,6 +20,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/prices"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
@@ -68,12 +69,17 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 		return nil, err
 	}
 
+	priced, err := prices.Load()
+	if err != nil {
+		return nil, err
+	}
+
 	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	control := &workflow.Control{
 		Store: table, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
 		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
 		Clock: workflow.WallClock{}, NewID: workflow.NewID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log),
-		Limits: limits, Grants: table, Log: log,
+		Limits: limits, Grants: table, Prices: priced, Log: log,
 	}
 
 	handler := httpapi.New(httpapi.Options{

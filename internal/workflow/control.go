@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
@@ -38,6 +35,8 @@ type Control struct {
 	Limits deploy.Limits
 	// Grants is what admins allow tenants.
 	Grants Granting
+	// Prices is for plans; without it nothing is priced.
+	Prices deploy.PriceList
 	Log    *slog.Logger
 }
 
@@ -299,63 +298,6 @@ func (c *Control) write(
 
 func execution(p Place, h deploy.Deployment) Execution {
 	return Execution{Installation: p.Installation, Tenant: h.Tenant, Deployment: h.Name, Operation: h.Operation, Epoch: h.Epoch}
-}
-
-// preflight asks every kind that can tell beforehand. It makes no changing call.
-func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.Deployment) error {
-	items, err := c.Graphs.Items(d.Spec, false)
-	if err != nil {
-		return err
-	}
-
-	granted, err := c.granted(ctx, p)
-	if err != nil {
-		return err
-	}
-
-	var (
-		wait     sync.WaitGroup
-		findings = make([][]deploy.Finding, len(items))
-		errs     = make([]error, len(items))
-	)
-
-	for i, item := range items {
-		k, _ := c.Graphs.Kinds.Find(item.Ref.Kind())
-
-		checker, ok := k.(kind.Checker)
-		if !ok {
-			continue
-		}
-
-		wait.Go(func() {
-			findings[i], errs[i] = checker.Check(ctx, &kind.Call{
-				Owner: c.Place.Owner(d), Item: item, Spec: d.Spec, Boundary: c.Place.Boundary, Now: c.Clock.Now, Quota: c.Quota, Admin: p.Can(deploy.Admin),
-				Granted: granted,
-			})
-		})
-	}
-
-	wait.Wait()
-
-	refused := &Refused{}
-
-	for i := range items {
-		if errs[i] != nil {
-			return awserr.Classify(errs[i]).Of(items[i].Ref)
-		}
-
-		for _, f := range findings[i] {
-			if f.Level == deploy.LevelError {
-				refused.Findings = append(refused.Findings, f)
-			}
-		}
-	}
-
-	if len(refused.Findings) > 0 {
-		return refused
-	}
-
-	return nil
 }
 
 // granted reads what admins allow the caller's tenant.
