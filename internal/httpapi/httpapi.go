@@ -28,6 +28,7 @@ import (
 type Control interface {
 	Create(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (workflow.Admitted, error)
 	Plan(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (deploy.Plan, error)
+	PlanUpdate(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (deploy.Plan, error)
 	Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (workflow.Admitted, error)
 	Cancel(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Resume(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)

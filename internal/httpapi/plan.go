@@ -76,6 +76,11 @@ type Finding struct {
 
 const formatCloudFormation = "cloudformation"
 
+type planUpdateInput struct {
+	Named
+	Format string `query:"format" enum:"json,cloudformation" default:"json" doc:"cloudformation: the same as a CloudFormation template"`
+}
+
 type planInput struct {
 	Acting
 	Format string `query:"format" enum:"json,cloudformation" default:"json" doc:"cloudformation: the same as a CloudFormation template"`
@@ -91,6 +96,11 @@ func (s *server) plans() {
 		200, 400, 403, 413, 415, 422, 503)
 	op.Responses["200"] = s.planOrTemplate()
 	huma.Register(s.api, s.takesBody(op, s.schema(CreateDeployment{})), s.planCreate)
+
+	op = s.route(http.MethodPost, "/v1/deployments/{name}:plan", "planUpdate", "Say what an update would do, and what it would be refused for", deploy.Deployer,
+		200, 400, 403, 404, 413, 415, 422, 503)
+	op.Responses["200"] = s.planOrTemplate()
+	huma.Register(s.api, s.takesBody(op, s.schema(UpdateDeployment{})), s.planUpdate)
 }
 
 func (s *server) planOrTemplate() *huma.Response {
@@ -111,11 +121,37 @@ func (s *server) planCreate(ctx context.Context, in *planInput) (*planned, error
 		return nil, s.fail(ctx, fmt.Errorf("decode a body that fits the schema: %w", err))
 	}
 
-	if findings := deploy.Validate(s.Place, body.Name, body.Spec, body.Labels); len(findings) > 0 {
+	ttl, findings := wished(body.TTL, deploy.Validate(s.Place, body.Name, body.Spec, body.Labels))
+	if len(findings) > 0 {
 		return nil, fromFindings(findings)
 	}
 
-	plan, err := s.Control.Plan(ctx, of(ctx).principal, workflow.CreateRequest{Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels})
+	plan, err := s.Control.Plan(ctx, of(ctx).principal, workflow.CreateRequest{
+		Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl, Verify: body.Verify,
+	})
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	return answerPlan(ctx, plan, in.Format), nil
+}
+
+func (s *server) planUpdate(ctx context.Context, in *planUpdateInput) (*planned, error) {
+	var body UpdateDeployment
+	if err := json.Unmarshal(of(ctx).body, &body); err != nil {
+		return nil, s.fail(ctx, fmt.Errorf("decode a body that fits the schema: %w", err))
+	}
+
+	if !deploy.ValidName(in.Name) {
+		return nil, notFound()
+	}
+
+	ttl, findings := wished(body.TTL, deploy.Validate(s.Place, in.Name, body.Spec, body.Labels))
+	if len(findings) > 0 {
+		return nil, fromFindings(findings)
+	}
+
+	plan, err := s.Control.PlanUpdate(ctx, of(ctx).principal, workflow.UpdateRequest{Name: in.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl})
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -64,6 +64,8 @@ type About struct {
 	Replaceable bool
 	// ForLife: an update never swaps what the owner named as existing for another, because data or other resources would stay behind.
 	ForLife bool
+	// Versioned: a change in place gives what needs it a new version to use.
+	Versioned bool
 	// Passing things are asked for by an operation (deploy.Operation.Probe), not by a spec, and are removed before it ends.
 	Passing bool
 	// Ensuring and Removing say how long the verbs usually take and how long they may take.

@@ -155,7 +155,9 @@ func s3(line row) (string, deploy.Price, bool) {
 }
 
 func usage(usageType, name, unit string) func(row) (string, deploy.Price, bool) {
-	return func(line row) (string, deploy.Price, bool) { return name, deploy.Price{Unit: unit}, of(line, usageType) }
+	return func(line row) (string, deploy.Price, bool) {
+		return name, deploy.Price{Unit: unit}, of(line, usageType)
+	}
 }
 
 // of tells whether a line is of a type of usage. Outside us-east-1 the Region's short name stands before it: "EUC1-TimedStorage-ByteHrs".

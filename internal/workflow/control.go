@@ -33,16 +33,17 @@ type Control struct {
 	Quota func(ctx context.Context, service, code string, otherwise int) int
 	// Limits says how much each tenant may have in use.
 	Limits deploy.Limits
-	// Grants is what admins allow tenants.
+	// Grants is what admins allow tenants, and what tenants use.
 	Grants Granting
 	// Prices is for plans; without it nothing is priced.
 	Prices deploy.PriceList
 	Log    *slog.Logger
 }
 
-// Granting reads what admins allow tenants; every store of this project is one.
+// Granting reads what admins allow tenants, and what tenants use; every store of this project is one.
 type Granting interface {
 	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
+	Usage(ctx context.Context, tenant string) (deploy.Usage, error)
 }
 
 // CreateRequest is a wish for a new deployment, valid in itself (deploy.Validate) and with defaults filled in.
@@ -149,7 +150,12 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 		return Admitted{}, unprobeable()
 	}
 
-	if err := c.preflight(ctx, p, next); err != nil {
+	x, err := c.examine(ctx, p, next, nil)
+	if err != nil {
+		return Admitted{}, err
+	}
+
+	if err := x.refusal(); err != nil {
 		return Admitted{}, err
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,8 +28,8 @@ type examination struct {
 	quotas   []deploy.QuotaUse
 }
 
-// items lists what a spec asks for, and what the kinds are to be told of it. It asks nobody.
-func (c *Control) items(p deploy.Principal, d deploy.Deployment) (*examination, error) {
+// items lists what a spec asks for, and what the kinds are to be told of it and of what stands already. It asks nobody.
+func (c *Control) items(p deploy.Principal, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
 	items, err := c.Graphs.Items(d.Spec, false)
 	if err != nil {
 		return nil, err
@@ -43,10 +44,18 @@ func (c *Control) items(p deploy.Principal, d deploy.Deployment) (*examination, 
 
 		k, _ := c.Graphs.Kinds.Find(item.Ref.Kind())
 		x.kinds = append(x.kinds, k)
-		x.calls = append(x.calls, &kind.Call{
+
+		call := &kind.Call{
 			Owner: c.Place.Owner(d), Item: item, Spec: d.Spec, Boundary: c.Place.Boundary, Now: c.Clock.Now, Quota: c.Quota, Admin: p.Can(deploy.Admin),
 			Others: others, Price: func(name string) (deploy.Price, bool) { return c.Prices.Find(c.Place.Region, name) },
-		})
+		}
+
+		if i := slices.IndexFunc(standing, func(r deploy.Resource) bool { return r.Ref == item.Ref }); i >= 0 {
+			r := &standing[i]
+			call.Origin, call.ID, call.ARN, call.Outputs, call.Memo = r.Origin, r.ID, r.ARN, maps.Clone(r.Outputs), maps.Clone(r.Memo)
+		}
+
+		x.calls = append(x.calls, call)
 	}
 
 	return x, nil
@@ -54,8 +63,8 @@ func (c *Control) items(p deploy.Principal, d deploy.Deployment) (*examination, 
 
 // examine asks every kind that can tell beforehand. It makes no changing call. A plan and the real thing both stand on it: what the one finds, the other is
 // refused for.
-func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Deployment) (*examination, error) {
-	x, err := c.items(p, d)
+func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
+	x, err := c.items(p, d, standing)
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +102,28 @@ func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Depl
 	return x, nil
 }
 
-// preflight refuses what the examination finds to be wrong.
-func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.Deployment) error {
-	x, err := c.examine(ctx, p, d)
+// examineUpdate is the examination of a change: first whether AWS allows it at all.
+func (c *Control) examineUpdate(ctx context.Context, p deploy.Principal, before deploy.Spec, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
+	findings, err := c.unchangeable(before, d.Spec)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
-	wrong := slices.DeleteFunc(x.findings, func(f deploy.Finding) bool { return f.Level != deploy.LevelError })
+	if len(findings) == 0 {
+		return c.examine(ctx, p, d, standing)
+	}
+
+	x, err := c.items(p, d, standing)
+	if err == nil {
+		x.findings = findings
+	}
+
+	return x, err
+}
+
+// refusal is what the real thing answers to what the examination found to be wrong.
+func (x *examination) refusal() error {
+	wrong := slices.DeleteFunc(slices.Clone(x.findings), func(f deploy.Finding) bool { return f.Level != deploy.LevelError })
 	if len(wrong) > 0 {
 		return &Refused{Findings: wrong}
 	}
@@ -126,8 +149,10 @@ func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateReques
 	var x *examination
 
 	if h := record.Deployment; h.Phase.Vacant() {
-		x, err = c.examine(ctx, p, d)
-	} else if x, err = c.items(p, d); err == nil {
+		if x, err = c.examine(ctx, p, d, nil); err == nil {
+			err = c.room(ctx, x, d)
+		}
+	} else if x, err = c.items(p, d, nil); err == nil {
 		// As in the create: where the name is taken, nothing else counts.
 		x.findings = []deploy.Finding{taken(h)}
 	}
@@ -144,7 +169,191 @@ func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateReques
 		}
 	}
 
-	return c.planned(x, changes, nil), nil
+	passing, err := c.passing(req)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+
+	return c.planned(x, changes, nil, passing), nil
+}
+
+// passing lists what a create asks for beyond its spec and takes away again.
+func (c *Control) passing(req CreateRequest) ([]kind.Item, error) {
+	items, err := c.Graphs.Items(req.Spec, req.Verify)
+
+	return slices.DeleteFunc(items, func(item kind.Item) bool { return !c.Graphs.passing(item.Ref) }), err
+}
+
+// PlanUpdate says what an update would do, and finds what it would be refused for. It writes nothing and changes nothing. It answers store.ErrNotFound for a
+// name that is not there.
+func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req UpdateRequest) (deploy.Plan, error) {
+	record, err := c.Store.Load(ctx, deploy.Key{Tenant: p.Tenant, Name: req.Name})
+	if err != nil {
+		return deploy.Plan{}, fmt.Errorf("read deployment %s: %w", req.Name, err)
+	}
+
+	h := record.Deployment
+	if h.Phase == deploy.PhaseDeleted {
+		return deploy.Plan{}, fmt.Errorf("deployment %s is deleted: %w", req.Name, store.ErrNotFound)
+	}
+
+	before := h.Spec
+	record.Deployment.Spec = req.Spec
+	next := record.Deployment
+
+	var x *examination
+
+	switch hindrance := hindrance(record); {
+	case hindrance != nil:
+		// As in the update: nothing else counts, and nobody is asked.
+		if x, err = c.items(p, next, record.Resources); err == nil {
+			x.findings = []deploy.Finding{*hindrance}
+		}
+	default:
+		if x, err = c.examineUpdate(ctx, p, before, next, record.Resources); err == nil {
+			err = c.room(ctx, x, next)
+		}
+	}
+
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+
+	changes, err := c.becomes(ctx, x, record)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+
+	var gone []deploy.Resource
+
+	for _, r := range record.Resources {
+		switch {
+		case changes[r.Ref] == deploy.ChangeReplace:
+			r.Ref = r.Ref.Past(r.Generation)
+			gone = append(gone, r)
+		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):
+			gone = append(gone, r)
+		}
+	}
+
+	return c.planned(x, changes, gone, nil), nil
+}
+
+// hindrance is why a deployment takes no update at the moment, or nil.
+func hindrance(record *store.Record) *deploy.Finding {
+	h := record.Deployment
+
+	switch {
+	case h.Unfinished:
+		f := deploy.Errorf(deploy.Conflict, "operation_in_progress", "Operation %s works on %s at this moment.", h.Operation, h.Name).
+			WithRemedy("Wait for that operation, or cancel it.").Finding()
+		f.Operation = h.Operation
+
+		return &f
+	case !changeable(record):
+		f := deploy.AsError(inactive(h)).Finding()
+
+		return &f
+	}
+
+	return nil
+}
+
+// becomes says what an update to the record's spec, which is the next one, does for each resource: what differs from that spec is changed, whether the spec
+// or somebody's hand made the difference, and so is whatever uses a thing that is new.
+func (c *Control) becomes(ctx context.Context, x *examination, record *store.Record) (map[deploy.Ref]deploy.Change, error) {
+	var (
+		changes = map[deploy.Ref]deploy.Change{}
+		differs = map[deploy.Ref]bool{}
+	)
+
+	// With something in its way, an update is not worth a look at everything.
+	if x.refusal() == nil {
+		drift, err := c.observe(ctx, record)
+		if err != nil {
+			return nil, err
+		}
+
+		for _, r := range drift.Resources {
+			differs[r.Resource] = len(r.Differences) > 0
+		}
+	}
+
+	for i, item := range x.items {
+		r, about := record.Find(item.Ref), x.kinds[i].About()
+
+		switch {
+		case item.Existing != "" || about.Shared:
+			changes[item.Ref] = deploy.ChangeUse
+		case r == nil || r.Intent.IsZero():
+			changes[item.Ref] = deploy.ChangeCreate
+		case about.Replaceable && r.Origin == deploy.Made && r.Generation != item.Generation():
+			changes[item.Ref] = deploy.ChangeReplace
+		case differs[item.Ref]:
+			changes[item.Ref] = deploy.ChangeUpdate
+		default:
+			changes[item.Ref] = deploy.ChangeNone
+		}
+	}
+
+	// In the order of making, what a resource needs is known before it.
+	for _, name := range c.Graphs.Ensure.Order() {
+		for _, item := range x.items {
+			if item.Ref.Kind() == name && changes[item.Ref] == deploy.ChangeNone && slices.ContainsFunc(item.Needs, func(need deploy.Ref) bool { return c.renews(need, changes[need]) }) {
+				changes[item.Ref] = deploy.ChangeUpdate
+			}
+		}
+	}
+
+	return changes, nil
+}
+
+// renews tells whether a change of a resource gives those that need it something else to use.
+func (c *Control) renews(ref deploy.Ref, change deploy.Change) bool {
+	k, ok := c.Graphs.Kinds.Find(ref.Kind())
+
+	switch change {
+	case deploy.ChangeCreate, deploy.ChangeReplace:
+		return true
+	case deploy.ChangeUpdate:
+		return ok && k.About().Versioned
+	case deploy.ChangeNone, deploy.ChangeRemove, deploy.ChangeUse:
+	}
+
+	return false
+}
+
+// room finds out whether the tenant may have so much more. As where it is counted for good, nothing else may be in the way.
+func (c *Control) room(ctx context.Context, x *examination, d deploy.Deployment) error {
+	limit := c.Limits.Of(d.Tenant)
+	if x.refusal() != nil || limit == (deploy.Usage{}) {
+		return nil
+	}
+
+	have, err := c.Grants.Usage(ctx, d.Tenant)
+	if err != nil {
+		return fmt.Errorf("read what tenant %s uses: %w", d.Tenant, err)
+	}
+
+	more := counting(d).Minus(d.Counts)
+
+	for _, q := range []struct {
+		name              string
+		have, more, limit int
+	}{
+		{"deployments of the tenant", have.Deployments, more.Deployments, limit.Deployments},
+		{"vCPUs of the tenant", have.VCPUs, more.VCPUs, limit.VCPUs},
+	} {
+		if q.limit > 0 {
+			x.quotas = append(x.quotas, deploy.QuotaUse{Name: q.name, Region: d.Region, Used: q.have, Needs: q.more, Limit: q.limit, Adjustable: true})
+		}
+	}
+
+	if refused := exceeds(store.LimitError{Have: have, Limit: limit}, more); refused != nil {
+		x.findings = append(x.findings, refused.Finding())
+	}
+
+	return nil
 }
 
 func taken(h deploy.Deployment) deploy.Finding {
@@ -179,8 +388,8 @@ func (c *Control) comesToBe(ctx context.Context, x *examination, i int, known *d
 	return deploy.ChangeUse, nil
 }
 
-// planned puts a plan together: each resource's step to be made ready, and the removal of what is no longer wanted.
-func (c *Control) planned(x *examination, changes map[deploy.Ref]deploy.Change, gone []deploy.Resource) deploy.Plan {
+// planned puts a plan together: each resource's step to be made ready, and the removal of what is no longer wanted or only passes.
+func (c *Control) planned(x *examination, changes map[deploy.Ref]deploy.Change, gone []deploy.Resource, passing []kind.Item) deploy.Plan {
 	plan := deploy.Plan{Findings: x.findings, Quotas: x.quotas}
 
 	var lines []deploy.CostLine
@@ -211,6 +420,14 @@ func (c *Control) planned(x *examination, changes map[deploy.Ref]deploy.Change, 
 
 		plan.Resources = append(plan.Resources, resource)
 		plan.Steps = append(plan.Steps, step)
+	}
+
+	for _, item := range passing {
+		k, _ := c.Graphs.Kinds.Find(item.Ref.Kind())
+		plan.Steps = append(plan.Steps, deploy.PlannedStep{
+			Resource: item.Ref, Action: deploy.Ensure, Change: deploy.ChangeCreate, Needs: item.Needs, Estimate: k.About().Ensuring.Typical,
+		})
+		gone = append(gone, deploy.Resource{Ref: item.Ref, Needs: item.Needs})
 	}
 
 	plan.Steps = c.inOrder(append(plan.Steps, c.removals(gone)...))
