@@ -153,3 +153,49 @@ func TestPlanRefusesBadInput(t *testing.T) {
 	w.do(http.MethodPost, planRoute+"?format=yaml", `{"name":"team-a"}`).want(http.StatusUnprocessableEntity, "invalid_parameter", "format")
 	w.do(http.MethodPost, "/v1/deployments?validateOnly=perhaps", `{"name":"team-a"}`).want(http.StatusUnprocessableEntity, "invalid_parameter", "validateOnly")
 }
+
+func TestPlanOfAnUpdate(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	const route, body = "/v1/deployments/team-a:plan", `{"spec":{"compute":{"queues":[{"name":"next"}]}}}`
+
+	w.do(http.MethodPost, route, body).want(http.StatusNotFound, "not_found")
+	w.do(http.MethodPost, "/v1/deployments/TEAM:plan", body).want(http.StatusNotFound, "not_found")
+
+	id := w.create(`{"name":"team-a"}`)
+
+	a := w.do(http.MethodPost, "/iam"+route, body).want(http.StatusOK)
+	p := w.do(http.MethodPut, "/iam/v1/deployments/team-a", body).want(http.StatusConflict, "operation_in_progress")
+
+	if a.field("findings.0.code") != "operation_in_progress" || a.field("findings.0.message") != p.field("detail") || a.field("findings.0.remedy") != p.field("remedy") ||
+		a.field("findings.0.operation") != p.field("operation") || a.field("findings.0.operation") != "/iam/v1/operations/"+id {
+		t.Errorf("the plan found %v, the update was refused with %s", a.field("findings"), p.body)
+	}
+
+	w.run("team-a")
+
+	a = w.do(http.MethodPost, route, body).want(http.StatusOK)
+
+	got := map[string]any{}
+	for _, s := range a.json()["steps"].([]any) {
+		s := s.(map[string]any)
+		got[s["action"].(string)+" "+s["resource"].(string)] = s["change"]
+	}
+
+	want := map[string]any{"ENSURE bucket": "NONE", "ENSURE job-role": "NONE", "ENSURE job-queue/next": "CREATE", "REMOVE job-queue/default": "REMOVE"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+
+	w.do(http.MethodPost, route+"?format=cloudformation", body).want(http.StatusOK)
+	w.do(http.MethodPost, route, `{"name":"team-a","spec":{}}`).want(http.StatusUnprocessableEntity, "unknown_member", "/name")
+	w.do(http.MethodPost, route, `{"spec":{"network":{"cidr":"x"}}}`).want(http.StatusUnprocessableEntity, "invalid_cidr", "/spec/network/cidr")
+	w.do(http.MethodPost, route, body, "X-Test-Who", "other deployer").want(http.StatusNotFound, "not_found")
+
+	w.role.findings = []deploy.Finding{deploy.Errorf(deploy.Quota, "quota_exceeded", "No room.").WithRemedy("Make room.").At("/spec").Finding()}
+
+	a = w.do(http.MethodPost, route, body).want(http.StatusOK)
+	w.do(http.MethodPut, "/v1/deployments/team-a", body).want(http.StatusConflict, a.text("findings.0.code"), a.text("findings.0.pointer"))
+}

@@ -727,6 +727,13 @@ func look(ctx context.Context, t *testing.T, w *simulation.World, header deploy.
 		t.Fatal(err)
 	}
 
+	_, err1 = w.Control.Plan(ctx, admin, workflow.CreateRequest{Name: "another", Spec: header.Spec})
+	_, err2 = w.Control.PlanUpdate(ctx, admin, workflow.UpdateRequest{Name: header.Name, Spec: header.Spec})
+
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+
 	claim := store.Claim{Tenant: key.Tenant, Key: "refused", Fingerprint: "a"}
 	if _, err := w.Store.Claim(ctx, claim); err != nil {
 		t.Fatal(err)
