@@ -152,3 +152,11 @@ func Dollars(v float64) *float64 {
 
 	return &v
 }
+
+// Lack is something that one of the product's own functions may not do although it needs to.
+type Lack struct {
+	// Family is the AWS service that the function acts on, Role its ARN.
+	Family, Role string
+	Action       string
+	Resource     string
+}

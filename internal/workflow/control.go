@@ -35,6 +35,8 @@ type Control struct {
 	Limits deploy.Limits
 	// Grants is what admins allow tenants, and what tenants use.
 	Grants Granting
+	// Permits tells what the functions that act may not do; without it nobody is asked.
+	Permits Permitting
 	// Prices is for plans; without it nothing is priced.
 	Prices deploy.PriceList
 	Log    *slog.Logger
@@ -44,6 +46,11 @@ type Control struct {
 type Granting interface {
 	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
 	Usage(ctx context.Context, tenant string) (deploy.Usage, error)
+}
+
+// Permitting tells what the functions that act on families of services may not do although they need to. An error means that nobody could tell.
+type Permitting interface {
+	Lacking(ctx context.Context, families []string) ([]deploy.Lack, error)
 }
 
 // CreateRequest is a wish for a new deployment, valid in itself (deploy.Validate) and with defaults filled in.

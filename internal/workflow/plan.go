@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,6 +103,60 @@ func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Depl
 	return x, nil
 }
 
+// permitted finds out whether our own functions may do what they need to: a warning for each role that lacks something, or one that says that nobody could
+// tell. They are no errors, and the real thing does not ask: IAM's simulation is not what decides in the end, and must not keep anybody from a deployment
+// that would come to be.
+func (c *Control) permitted(ctx context.Context, x *examination) []deploy.Finding {
+	if c.Permits == nil {
+		return nil
+	}
+
+	var families []string
+
+	for _, k := range x.kinds {
+		if f := k.About().Family; !slices.Contains(families, f) {
+			families = append(families, f)
+		}
+	}
+
+	lacking, err := c.Permits.Lacking(ctx, families)
+	if err != nil {
+		f := deploy.Errorf(deploy.Denied, "permissions_not_checked", "Whether this service's own functions may do all of it was not checked beforehand: %s",
+			deploy.Scrub(err.Error())).
+			WithRemedy("Nothing is wrong for all that is known. If a step is denied later, the operation rolls back and names what was denied.").Finding()
+		f.Level = deploy.LevelWarning
+
+		return []deploy.Finding{f}
+	}
+
+	var (
+		findings []deploy.Finding
+		actions  = map[string][]string{}
+		order    []string
+	)
+
+	for _, l := range lacking {
+		if len(actions[l.Role]) == 0 {
+			order = append(order, l.Role)
+		}
+
+		if !slices.Contains(actions[l.Role], l.Action) {
+			actions[l.Role] = append(actions[l.Role], l.Action)
+		}
+	}
+
+	for _, role := range order {
+		f := deploy.Errorf(deploy.Denied, "permission_missing", "By IAM's simulation, this service's role %s may not do what it needs to: %s.",
+			role, strings.Join(actions[role], ", ")).
+			WithRemedy("Show this to an operator of the installation: its template grants them, so an organization's policy, a boundary or a change by hand takes them away.").
+			Finding()
+		f.Level = deploy.LevelWarning
+		findings = append(findings, f)
+	}
+
+	return findings
+}
+
 // examineUpdate is the examination of a change: first whether AWS allows it at all.
 func (c *Control) examineUpdate(ctx context.Context, p deploy.Principal, before deploy.Spec, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
 	findings, err := c.unchangeable(before, d.Spec)
@@ -174,6 +229,8 @@ func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateReques
 		return deploy.Plan{}, err
 	}
 
+	x.findings = append(x.findings, c.permitted(ctx, x)...)
+
 	return c.planned(x, changes, nil, passing), nil
 }
 
@@ -235,6 +292,8 @@ func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req Update
 			gone = append(gone, r)
 		}
 	}
+
+	x.findings = append(x.findings, c.permitted(ctx, x)...)
 
 	return c.planned(x, changes, gone, nil), nil
 }

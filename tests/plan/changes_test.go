@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -423,4 +424,65 @@ func codes(findings []deploy.Finding) []string {
 	}
 
 	return list
+}
+
+// permits answers what IAM's simulation would.
+type permits struct {
+	lacking []deploy.Lack
+	err     error
+	asked   [][]string
+}
+
+func (p *permits) Lacking(_ context.Context, families []string) ([]deploy.Lack, error) {
+	p.asked = append(p.asked, families)
+
+	return p.lacking, p.err
+}
+
+// What our own functions may not do is told and stops nobody: IAM's simulation is not what decides.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+
+	for label, tc := range map[string]struct {
+		reason string
+		given  *permits
+		want   []string
+		says   string
+	}{
+		"All":     {reason: "nothing is lacking", given: &permits{}, want: []string{}},
+		"Unknown": {reason: "nobody can tell", given: &permits{err: errors.New("not implemented")}, want: []string{" permissions_not_checked"}, says: "not implemented"},
+		"Lacking": {
+			reason: "a line for each role", want: []string{" permission_missing", " permission_missing"}, says: "arn:a may not do what it needs to: ec2:CreateVpc, ec2:DeleteVpc.",
+			given: &permits{lacking: []deploy.Lack{
+				{Role: "arn:a", Action: "ec2:CreateVpc"}, {Role: "arn:b", Action: "s3:CreateBucket"}, {Role: "arn:a", Action: "ec2:DeleteVpc"}, {Role: "arn:a", Action: "ec2:CreateVpc"},
+			}},
+		},
+	} {
+		t.Run(label, func(t *testing.T) {
+			t.Parallel()
+
+			world(t, func(ctx context.Context, t *testing.T, w *simulation.World) {
+				t.Helper()
+
+				w.Control.Permits = tc.given
+				p := plan(ctx, t, w, func() (deploy.Plan, error) {
+					return w.Control.Plan(ctx, who(key.Tenant), workflow.CreateRequest{Name: key.Name, Spec: deploy.Spec{}.WithDefaults()})
+				})
+
+				if diff := cmp.Diff(tc.want, codes(p.Findings)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				}
+
+				if p.Refused() || len(p.Findings) > 0 && !strings.Contains(p.Findings[0].Message, tc.says) {
+					t.Errorf("%s: %+v", tc.reason, p.Findings)
+				}
+
+				if diff := cmp.Diff([][]string{{"s3", "iam", "ec2", "batch"}}, tc.given.asked); diff != "" {
+					t.Errorf("families (-want +got):\n%s", diff)
+				}
+
+				live(ctx, t, w, key, deploy.Spec{}, deploy.PhaseActive)
+			})
+		})
+	}
 }

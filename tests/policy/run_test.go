@@ -373,6 +373,13 @@ func (j *journal) steps(lost bool) {
 		return quota(ctx, service, code, otherwise)
 	}
 
+	j.w.Control.Permits = permits(&judge{t: j.t, grants: grants(j.t), told: func(in *iam.SimulatePrincipalPolicyInput) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+
+		j.add("api", "iam", "SimulatePrincipalPolicy", in, nil)
+	}})
+
 	for function, at := range map[string]*workflow.Starter{"api": &j.w.Control.Starter, "watchdog": &j.w.Dog.Starter} {
 		*at = &starter{Starter: *at, aws: awssfn.New(&tellsSteps{add: func(operation string, in any) {
 			j.mu.Lock()
