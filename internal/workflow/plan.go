@@ -176,10 +176,14 @@ func (c *Control) examineUpdate(ctx context.Context, p deploy.Principal, before 
 	return x, err
 }
 
+// wrong is what the real thing is refused for.
+func (x *examination) wrong() []deploy.Finding {
+	return slices.DeleteFunc(slices.Clone(x.findings), func(f deploy.Finding) bool { return f.Level != deploy.LevelError })
+}
+
 // refusal is what the real thing answers to what the examination found to be wrong.
 func (x *examination) refusal() error {
-	wrong := slices.DeleteFunc(slices.Clone(x.findings), func(f deploy.Finding) bool { return f.Level != deploy.LevelError })
-	if len(wrong) > 0 {
+	if wrong := x.wrong(); len(wrong) > 0 {
 		return &Refused{Findings: wrong}
 	}
 
@@ -327,7 +331,7 @@ func (c *Control) becomes(ctx context.Context, x *examination, record *store.Rec
 	)
 
 	// With something in its way, an update is not worth a look at everything.
-	if x.refusal() == nil {
+	if len(x.wrong()) == 0 {
 		drift, err := c.observe(ctx, record)
 		if err != nil {
 			return nil, err
@@ -385,7 +389,7 @@ func (c *Control) renews(ref deploy.Ref, change deploy.Change) bool {
 // room finds out whether the tenant may have so much more. As where it is counted for good, nothing else may be in the way.
 func (c *Control) room(ctx context.Context, x *examination, d deploy.Deployment) error {
 	limit := c.Limits.Of(d.Tenant)
-	if x.refusal() != nil || limit == (deploy.Usage{}) {
+	if len(x.wrong()) > 0 || limit == (deploy.Usage{}) {
 		return nil
 	}
 

@@ -278,7 +278,6 @@ func changed(t *testing.T, reason string, p deploy.Plan, before, after map[strin
 	if diff := cmp.Diff(said, created); diff != "" {
 		t.Errorf("%s: things in the account (-said to be created +new):\n%s", reason, diff)
 	}
-
 }
 
 // names holds the names that are known beforehand against AWS's.
@@ -608,4 +607,3 @@ func TestTemplatesAreSound(t *testing.T) {
 		t.Errorf("cfn-lint: %v\n%s", err, out)
 	}
 }
-

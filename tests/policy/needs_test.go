@@ -66,7 +66,6 @@ func needs(t *testing.T) map[string][]awspermits.Need {
 				all[family] = append(all[family], n)
 			}
 		}
-
 	}
 
 	for family := range all {
