@@ -33,7 +33,7 @@ func planMutations() []mutation {
 
 	return []mutation{
 		{"plan-without-removals", "an update's plan would be silent of what it takes away", file, "		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):", "		case false:", plans},
-		{"plan-without-versions", "a plan would not say that an environment is updated for its template", file, "		return ok && k.About().Versioned", "		return false && ok", plans},
+		{"plan-without-versions", "a plan would not say that an environment is updated for its template", file, "		return ok && k.About().Versioned", "		return ok && k.About().Versioned && false", plans},
 		{"plan-forgets-the-kept", "a plan would call kept data new", file, `	case x.items[i].Existing != "", known != nil && known.Kept:`, `	case x.items[i].Existing != "":`, plans},
 		{"plan-looks-at-a-taken-name", "a plan would find what the create does not come to", file, "		x.findings = []deploy.Finding{taken(h)}", "		x.findings = append(x.findings, taken(h), taken(h))", "./internal/httpapi"},
 		{"foreign-role-not-looked-for", "a create would begin and fail at a role that is somebody else's", "internal/kind/iamrole/planned.go", "	if err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", "	if true || err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", plans},
