@@ -194,7 +194,7 @@ func (x *examination) refusal() error {
 // would: when AWS or the store does not answer.
 func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateRequest) (deploy.Plan, error) {
 	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
-	d := deploy.Deployment{Key: key, Spec: req.Spec, Account: c.Place.Account, Region: c.Place.Region}
+	d := deploy.Deployment{Key: key, Spec: req.Spec, Account: c.Place.Account, Region: c.Place.Region, Owner: p.Actor}
 
 	record, err := c.Store.Load(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
