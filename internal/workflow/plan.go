@@ -121,8 +121,10 @@ func (c *Control) permitted(ctx context.Context, x *examination) []deploy.Findin
 
 	lacking, err := c.Permits.Lacking(ctx, families)
 	if err != nil {
-		f := deploy.Errorf(deploy.Denied, "permissions_not_checked", "Whether this service's own functions may do all of it was not checked beforehand: %s",
-			deploy.Scrub(err.Error())).
+		c.Log.InfoContext(ctx, "simulate permissions", "error", deploy.Scrub(err.Error()))
+
+		f := deploy.Errorf(deploy.Denied, "permissions_not_checked",
+			"Whether this service's own functions may do all of it was not checked beforehand: IAM did not simulate their policies.").
 			WithRemedy("Nothing is wrong for all that is known. If a step is denied later, the operation rolls back and names what was denied.").Finding()
 		f.Level = deploy.LevelWarning
 

@@ -450,7 +450,7 @@ func TestPermissions(t *testing.T) {
 		says   string
 	}{
 		"All":     {reason: "nothing is lacking", given: &permits{}, want: []string{}},
-		"Unknown": {reason: "nobody can tell", given: &permits{err: errors.New("not implemented")}, want: []string{" permissions_not_checked"}, says: "not implemented"},
+		"Unknown": {reason: "nobody can tell", given: &permits{err: errors.New("not implemented")}, want: []string{" permissions_not_checked"}, says: "IAM did not simulate"},
 		"Lacking": {
 			reason: "a line for each role", want: []string{" permission_missing", " permission_missing"}, says: "arn:a may not do what it needs to: ec2:CreateVpc, ec2:DeleteVpc.",
 			given: &permits{lacking: []deploy.Lack{
