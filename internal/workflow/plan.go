@@ -209,13 +209,20 @@ func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateReques
 
 	var x *examination
 
-	if h := record.Deployment; h.Phase.Vacant() {
+	switch h := record.Deployment; {
+	case h.Phase.Vacant() && req.Verify && !probeable(req.Spec):
+		if x, err = c.items(p, d, nil); err == nil {
+			x.findings = []deploy.Finding{deploy.AsError(unprobeable()).Finding()}
+		}
+	case h.Phase.Vacant():
 		if x, err = c.examine(ctx, p, d, nil); err == nil {
 			err = c.room(ctx, x, d)
 		}
-	} else if x, err = c.items(p, d, nil); err == nil {
+	default:
 		// As in the create: where the name is taken, nothing else counts.
-		x.findings = []deploy.Finding{taken(h)}
+		if x, err = c.items(p, d, nil); err == nil {
+			x.findings = []deploy.Finding{taken(h)}
+		}
 	}
 
 	if err != nil {

@@ -35,7 +35,7 @@ func planMutations() []mutation {
 		{"plan-without-removals", "an update's plan would be silent of what it takes away", file, "		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):", "		case false:", plans},
 		{"plan-without-versions", "a plan would not say that an environment is updated for its template", file, "		return ok && k.About().Versioned", "		return ok && k.About().Versioned && false", plans},
 		{"plan-forgets-the-kept", "a plan would call kept data new", file, `	case x.items[i].Existing != "", known != nil && known.Kept:`, `	case x.items[i].Existing != "":`, plans},
-		{"plan-looks-at-a-taken-name", "a plan would find what the create does not come to", file, "		x.findings = []deploy.Finding{taken(h)}", "		x.findings = append(x.findings, taken(h), taken(h))", "./internal/httpapi"},
+		{"plan-looks-at-a-taken-name", "a plan would find what the create does not come to", file, "			x.findings = []deploy.Finding{taken(h)}", "			x.findings = append(x.findings, taken(h), taken(h))", "./internal/httpapi"},
 		{"foreign-role-not-looked-for", "a create would begin and fail at a role that is somebody else's", "internal/kind/iamrole/planned.go", "	if err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", "	if true || err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", plans},
 		{"foreign-bucket-not-looked-for", "a create would begin and fail at a bucket that is somebody else's", "internal/kind/bucket/vacant.go", "	if tags != nil && !c.Owns(tags) {", "	if false && !c.Owns(tags) {", plans},
 		{"sum-of-the-unknown", "a sum would leave out what has no price", "internal/deploy/plan.go", "			if v == nil {\n				return nil", "			if v == nil {\n				continue", plans},
