@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
-SOURCES   := $(shell find client cmd functions internal -name '*.go') go.mod go.sum
+SOURCES   := $(shell find client cmd functions internal -name '*.go' -o -name prices.json) go.mod go.sum
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w -X main.version=$(VERSION)'
 VENV      := .local/venv
@@ -57,6 +57,10 @@ lint: .local/bin/golangci-lint ## Run the linters, the room rule among them
 .PHONY: generate
 generate: ## Write what is derived from the code: the state machine
 	go run ./cmd/generate
+
+.PHONY: prices
+prices: ## Write AWS's prices anew from its public price list (REGIONS='eu-west-1 ...' adds Regions)
+	go run ./cmd/prices $(REGIONS)
 
 .PHONY: build
 build: $(FUNCTIONS:%=build/%/bootstrap) bin/metaflow-deployer ## Build the functions for AWS (arm64), and the command line for this computer

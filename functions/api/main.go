@@ -4,6 +4,7 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
@@ -15,11 +16,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsconf"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/awspermits"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/prices"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
@@ -37,6 +40,10 @@ type config struct {
 	IamPrincipals string `env:"IAM_PRINCIPALS"`
 	TenantLimits  string `env:"TENANT_LIMITS"`
 	PathStyle     string `env:"S3_PATH_STYLE"`
+	S3Role        string `env:"S3_ROLE"`
+	IamRole       string `env:"IAM_ROLE"`
+	Ec2Role       string `env:"EC2_ROLE"`
+	BatchRole     string `env:"BATCH_ROLE"`
 }
 
 // version is set by the linker.
@@ -68,12 +75,21 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 		return nil, err
 	}
 
+	priced, err := prices.Load()
+	if err != nil {
+		return nil, err
+	}
+
+	place := workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary}
+	permits := awspermits.New(iam.NewFromConfig(sdk), map[string]string{"s3": c.S3Role, "iam": c.IamRole, "ec2": c.Ec2Role, "batch": c.BatchRole}, awspermits.Place{
+		Partition: c.Partition, Account: c.Account, Region: c.Region, Installation: c.Installation, Boundary: c.Boundary,
+	}, time.Now)
+
 	table := dynamo.New(dynamodb.NewFromConfig(sdk), c.Table)
 	control := &workflow.Control{
 		Store: table, Graphs: graphs, Starter: awssfn.New(sfn.NewFromConfig(sdk), c.StateMachine),
-		Place: workflow.Place{Installation: c.Installation, Partition: c.Partition, Account: c.Account, Region: c.Region, Boundary: c.Boundary},
-		Clock: workflow.WallClock{}, NewID: workflow.NewID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log),
-		Limits: limits, Grants: table, Log: log,
+		Place: place, Clock: workflow.WallClock{}, NewID: workflow.NewID, Quota: awsconf.Quota(servicequotas.NewFromConfig(sdk), log),
+		Limits: limits, Grants: table, Permits: permits, Prices: priced, Log: log,
 	}
 
 	handler := httpapi.New(httpapi.Options{

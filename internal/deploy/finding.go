@@ -9,6 +9,8 @@ type Finding struct {
 	Pointer string `json:"pointer,omitempty"`
 	Message string `json:"message"`
 	Remedy  string `json:"remedy,omitempty"`
+	// Operation is the one that is in the way, if one is.
+	Operation string `json:"operation,omitempty"`
 }
 
 // Level is how serious a finding is.

@@ -26,13 +26,6 @@ func (s *server) read(schema *huma.Schema) func(ctx huma.Context, next func(huma
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humachi.Unwrap(ctx)
 
-		if r.URL.Query().Has("validateOnly") {
-			s.write(w, r, problem(http.StatusUnprocessableEntity, deploy.Invalid, deploy.CodeNotOfferedYet, "validateOnly is not offered yet.").
-				at("validateOnly").remedy("Leave it out; a create refuses everything that it can foresee before it makes anything."))
-
-			return
-		}
-
 		body, doc, p := parse(r)
 		if p == nil {
 			findings := deploy.NotOffered(doc)

@@ -417,15 +417,6 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("all findings belong into the answer: %s", a.body)
 		}
 	})
-
-	t.Run("ValidateOnly", func(t *testing.T) {
-		t.Parallel()
-
-		w := *w
-		w.t = t
-
-		w.do(http.MethodPost, "/v1/deployments?validateOnly=true", `{"name":"team-a"}`).want(http.StatusUnprocessableEntity, "not_offered_yet", "validateOnly")
-	})
 }
 
 // A lost answer of the store after the write must not end in a second operation: the claim stands, and the retry gets the first answer.

@@ -38,12 +38,19 @@ const idempotencyKey = "Idempotency-Key"
 
 type createInput struct {
 	Acting
-	Key string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
+	ValidateOnly bool   `query:"validateOnly" doc:"Answer the plan with 200, and do nothing"`
+	Key          string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
 }
 
 type accepted struct {
 	Location string `header:"Location" doc:"The operation"`
 	Body     Operation
+}
+
+type acceptedOrPlanned struct {
+	Status   int
+	Location string `header:"Location" doc:"The operation"`
+	Body     any
 }
 
 type acceptedOrNot struct {
@@ -118,8 +125,13 @@ type listOutput struct{ Body Deployments }
 func (s *server) deployments() {
 	schema := s.schema(CreateDeployment{})
 
-	huma.Register(s.api, s.takesBody(s.route(http.MethodPost, "/v1/deployments", "createDeployment", "Create a deployment", deploy.Deployer, 202, 400, 403, 409, 413, 415, 422, 503),
-		schema), s.create)
+	create := s.route(http.MethodPost, "/v1/deployments", "createDeployment", "Create a deployment", deploy.Deployer, 202, 400, 403, 409, 413, 415, 422, 503)
+	create.Responses["200"] = s.planOrTemplate()
+	create.Responses["202"] = &huma.Response{
+		Description: http.StatusText(http.StatusAccepted), Content: map[string]*huma.MediaType{"application/json": {Schema: s.schema(Operation{})}},
+	}
+
+	huma.Register(s.api, s.takesBody(create, schema), s.create)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments", "listDeployments", "List deployments", deploy.Viewer, 200, 400, 403, 422, 503), s.list)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}", "getDeployment", "Show a deployment", deploy.Viewer, 200, 304, 403, 404, 422, 503), s.get)
 	huma.Register(s.api, s.route(http.MethodDelete, "/v1/deployments/{name}", "deleteDeployment", "Delete a deployment", deploy.Deployer, 202, 204, 403, 404, 409, 422, 503), s.delete)
@@ -127,8 +139,17 @@ func (s *server) deployments() {
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}/resources", "listResources", "List a deployment's resources", deploy.Viewer, 200, 400, 403, 404, 422, 503), s.resources)
 }
 
-func (s *server) create(ctx context.Context, in *createInput) (*accepted, error) {
+func (s *server) create(ctx context.Context, in *createInput) (*acceptedOrPlanned, error) {
 	req := of(ctx)
+
+	if in.ValidateOnly {
+		plan, err := s.planCreate(ctx, &planInput{Acting: in.Acting})
+		if err != nil {
+			return nil, err
+		}
+
+		return &acceptedOrPlanned{Status: http.StatusOK, Body: plan.Body}, nil
+	}
 
 	var body CreateDeployment
 	if err := json.Unmarshal(req.body, &body); err != nil {
@@ -149,7 +170,7 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 		Name: body.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl, Verify: body.Verify, Claim: claim,
 	})
 	if exists, ok := errors.AsType[*workflow.Exists](err); ok {
-		return nil, problem(http.StatusConflict, deploy.Conflict, "already_exists", "There is a deployment %s in your tenant; its last operation is %s.", body.Name, exists.Operation).
+		return nil, problem(http.StatusConflict, deploy.Conflict, workflow.CodeAlreadyExists, "There is a deployment %s in your tenant; its last operation is %s.", body.Name, exists.Operation).
 			remedy("Use the one that is there, delete it first, or choose another name.").inTheWay(ctx, exists.Operation)
 	}
 
@@ -157,7 +178,10 @@ func (s *server) create(ctx context.Context, in *createInput) (*accepted, error)
 		return nil, s.fail(ctx, err)
 	}
 
-	return &accepted{Location: req.base + "/v1/operations/" + admitted.Operation.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
+	return &acceptedOrPlanned{
+		Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + admitted.Operation.ID,
+		Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version),
+	}, nil
 }
 
 // wished reads a time to live, and adds what is wrong with it to what else is wrong with a request.

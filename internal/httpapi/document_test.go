@@ -24,6 +24,8 @@ import (
 func routes() map[string][]string {
 	return map[string][]string{
 		"/v1/deployments":                      {"GET", "POST"},
+		"/v1/deployments:plan":                 {"POST"},
+		"/v1/deployments/{name}:plan":          {"POST"},
 		"/v1/deployments/{name}":               {"DELETE", "GET", "PUT"},
 		"/v1/deployments/{name}/configuration": {"GET"},
 		"/v1/deployments/{name}/resources":     {"GET"},
@@ -109,7 +111,7 @@ func TestRoutes(t *testing.T) {
 	}
 
 	for _, absent := range []string{
-		"GET /", "GET /v1", "GET /v1/", "GET /v1/deployments/", "GET /v1/deployments/team-a/", "POST /v1/deployments:plan", "POST /v1/deployments/team-a:plan",
+		"GET /", "GET /v1", "GET /v1/", "GET /v1/deployments/", "GET /v1/deployments/team-a/", "GET /v1/deployments:plan",
 		"POST /v1/operations/team-a-1:retry", "GET /v1/webhooks", "GET /portal/", "GET /openapi.yaml",
 		"GET /openapi-3.0.json", "GET /schemas/Problem.json", "GET /v1/deployments/team-a/configuration/x", "GET /V1/kinds", "GET //v1/kinds", "GET /v1/../v1/kinds", "GET /v2/deployments",
 	} {

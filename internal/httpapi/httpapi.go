@@ -27,6 +27,8 @@ import (
 // Control admits operations; *workflow.Control is one.
 type Control interface {
 	Create(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (workflow.Admitted, error)
+	Plan(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (deploy.Plan, error)
+	PlanUpdate(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (deploy.Plan, error)
 	Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (workflow.Admitted, error)
 	Cancel(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Resume(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
@@ -96,6 +98,7 @@ func New(o Options) http.Handler {
 
 	s.api = humachi.New(s.mux, s.config())
 	s.deployments()
+	s.plans()
 	s.operations()
 	s.steering()
 	s.changing()

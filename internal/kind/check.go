@@ -22,8 +22,10 @@ func CheckExisting(ctx context.Context, k Kind, c *Call, what string) ([]deploy.
 	return obs.Problems, nil
 }
 
-// Headroom reports a quota that has no room for one more.
+// Headroom notes a quota that one more is needed of, and reports it if there is no room.
 func Headroom(c *Call, what string, have, limit int, remedy string) []deploy.Finding {
+	c.Quotas = append(c.Quotas, deploy.QuotaUse{Name: what, Region: c.Owner.Region, Used: have, Needs: 1, Limit: limit, Adjustable: true})
+
 	if have < limit {
 		return nil
 	}

@@ -64,6 +64,8 @@ type About struct {
 	Replaceable bool
 	// ForLife: an update never swaps what the owner named as existing for another, because data or other resources would stay behind.
 	ForLife bool
+	// Versioned: a change in place gives what needs it a new version to use.
+	Versioned bool
 	// Passing things are asked for by an operation (deploy.Operation.Probe), not by a spec, and are removed before it ends.
 	Passing bool
 	// Ensuring and Removing say how long the verbs usually take and how long they may take.
@@ -167,6 +169,10 @@ type Call struct {
 	// Admin: the caller may use what belongs to nobody's tenant. Granted tells whether an admin allowed the caller's tenant a thing. Only set for Check.
 	Admin   bool
 	Granted func(kind deploy.GrantKind, value string) bool
+	// Quotas is where Check notes the limits that it looked at, whether they have room or not.
+	Quotas []deploy.QuotaUse
+	// Price answers what AWS charges for something in the Region, if the price list says. Only set for Cost.
+	Price func(name string) (deploy.Price, bool)
 	// Now is the clock.
 	Now func() time.Time
 	// Save writes Origin and Memo to the record before going on; an error must be returned as it is, and nothing may be done after it.

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/awserr"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
@@ -36,14 +33,24 @@ type Control struct {
 	Quota func(ctx context.Context, service, code string, otherwise int) int
 	// Limits says how much each tenant may have in use.
 	Limits deploy.Limits
-	// Grants is what admins allow tenants.
+	// Grants is what admins allow tenants, and what tenants use.
 	Grants Granting
+	// Permits tells what the functions that act may not do; without it nobody is asked.
+	Permits Permitting
+	// Prices is for plans; without it nothing is priced.
+	Prices deploy.PriceList
 	Log    *slog.Logger
 }
 
-// Granting reads what admins allow tenants; every store of this project is one.
+// Granting reads what admins allow tenants, and what tenants use; every store of this project is one.
 type Granting interface {
 	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
+	Usage(ctx context.Context, tenant string) (deploy.Usage, error)
+}
+
+// Permitting tells what the functions that act on families of services may not do although they need to. An error means that nobody could tell.
+type Permitting interface {
+	Lacking(ctx context.Context, families []string) ([]deploy.Lack, error)
 }
 
 // CreateRequest is a wish for a new deployment, valid in itself (deploy.Validate) and with defaults filled in.
@@ -150,7 +157,12 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 		return Admitted{}, unprobeable()
 	}
 
-	if err := c.preflight(ctx, p, next); err != nil {
+	x, err := c.examine(ctx, p, next, nil)
+	if err != nil {
+		return Admitted{}, err
+	}
+
+	if err := x.refusal(); err != nil {
 		return Admitted{}, err
 	}
 
@@ -299,63 +311,6 @@ func (c *Control) write(
 
 func execution(p Place, h deploy.Deployment) Execution {
 	return Execution{Installation: p.Installation, Tenant: h.Tenant, Deployment: h.Name, Operation: h.Operation, Epoch: h.Epoch}
-}
-
-// preflight asks every kind that can tell beforehand. It makes no changing call.
-func (c *Control) preflight(ctx context.Context, p deploy.Principal, d deploy.Deployment) error {
-	items, err := c.Graphs.Items(d.Spec, false)
-	if err != nil {
-		return err
-	}
-
-	granted, err := c.granted(ctx, p)
-	if err != nil {
-		return err
-	}
-
-	var (
-		wait     sync.WaitGroup
-		findings = make([][]deploy.Finding, len(items))
-		errs     = make([]error, len(items))
-	)
-
-	for i, item := range items {
-		k, _ := c.Graphs.Kinds.Find(item.Ref.Kind())
-
-		checker, ok := k.(kind.Checker)
-		if !ok {
-			continue
-		}
-
-		wait.Go(func() {
-			findings[i], errs[i] = checker.Check(ctx, &kind.Call{
-				Owner: c.Place.Owner(d), Item: item, Spec: d.Spec, Boundary: c.Place.Boundary, Now: c.Clock.Now, Quota: c.Quota, Admin: p.Can(deploy.Admin),
-				Granted: granted,
-			})
-		})
-	}
-
-	wait.Wait()
-
-	refused := &Refused{}
-
-	for i := range items {
-		if errs[i] != nil {
-			return awserr.Classify(errs[i]).Of(items[i].Ref)
-		}
-
-		for _, f := range findings[i] {
-			if f.Level == deploy.LevelError {
-				refused.Findings = append(refused.Findings, f)
-			}
-		}
-	}
-
-	if len(refused.Findings) > 0 {
-		return refused
-	}
-
-	return nil
 }
 
 // granted reads what admins allow the caller's tenant.

@@ -29,13 +29,9 @@ type UpdateRequest struct {
 // goes. It answers *Exists while another operation runs, *Refused for what cannot be changed and for what the checks of a create find,
 // *deploy.Error with code precondition_failed or not_active, or what a create answers.
 func (c *Control) Update(ctx context.Context, p deploy.Principal, req UpdateRequest) (Admitted, error) {
-	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation) error {
+	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation, standing []deploy.Resource) error {
 		op.Kind, op.Data = deploy.Update, deploy.IfEmpty
 		op.Before = &deploy.Before{Spec: header.Spec, Labels: header.Labels}
-
-		if findings, err := c.unchangeable(header.Spec, req.Spec); err != nil || len(findings) > 0 {
-			return refusal(findings, err)
-		}
 
 		header.Phase, header.Spec = deploy.PhaseUpdating, req.Spec
 		if req.Labels != nil {
@@ -46,13 +42,18 @@ func (c *Control) Update(ctx context.Context, p deploy.Principal, req UpdateRequ
 			expire(header, op.CreateTime.Add(req.TTL), op.CreateTime)
 		}
 
-		return c.preflight(ctx, p, *header)
+		x, err := c.examineUpdate(ctx, p, op.Before.Spec, *header, standing)
+		if err != nil {
+			return err
+		}
+
+		return x.refusal()
 	})
 }
 
 // Repair admits that everything of a deployment is brought back to its spec. It answers as Update does.
 func (c *Control) Repair(ctx context.Context, p deploy.Principal, req UpdateRequest) (Admitted, error) {
-	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation) error {
+	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation, _ []deploy.Resource) error {
 		op.Kind, op.Data, header.Phase = deploy.Repair, deploy.IfEmpty, deploy.PhaseUpdating
 
 		return nil
@@ -61,7 +62,7 @@ func (c *Control) Repair(ctx context.Context, p deploy.Principal, req UpdateRequ
 
 // Verify admits that a probe job proves the deployment. It answers as Update does.
 func (c *Control) Verify(ctx context.Context, p deploy.Principal, req UpdateRequest) (Admitted, error) {
-	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation) error {
+	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation, _ []deploy.Resource) error {
 		op.Kind, op.Data, op.Probe = deploy.Verify, deploy.IfEmpty, true
 		if header.Phase != deploy.PhaseActive {
 			return inactive(*header)
@@ -83,21 +84,13 @@ func unprobeable() error {
 		WithRemedy("Leave verify out, and run a flow to see that it works.").At("/verify")
 }
 
-func refusal(findings []deploy.Finding, err error) error {
-	if err != nil {
-		return err
-	}
-
-	return &Refused{Findings: findings}
-}
-
 func inactive(header deploy.Deployment) error {
 	return deploy.Errorf(deploy.Conflict, "not_active", "The deployment is %s.", header.Phase).
 		WithRemedy("See its operation %s for what went wrong; what it needs is there.", header.Operation)
 }
 
 // change admits an operation on a living deployment.
-func (c *Control) change(ctx context.Context, p deploy.Principal, req UpdateRequest, prepare func(*deploy.Deployment, *deploy.Operation) error) (Admitted, error) {
+func (c *Control) change(ctx context.Context, p deploy.Principal, req UpdateRequest, prepare func(*deploy.Deployment, *deploy.Operation, []deploy.Resource) error) (Admitted, error) {
 	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
 
 	return c.once(ctx, req.Claim, func() (Admitted, error) {
@@ -125,7 +118,7 @@ func (c *Control) change(ctx context.Context, p deploy.Principal, req UpdateRequ
 			op := c.operation(key, "", p, now)
 			header.UpdateTime = now
 
-			if err := prepare(&header, &op); err != nil {
+			if err := prepare(&header, &op, record.Resources); err != nil {
 				return Admitted{}, err
 			}
 

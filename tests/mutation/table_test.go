@@ -19,11 +19,27 @@ const (
 	// lives are those of deployments that change while they stand.
 	lives      = "-run TestChanges ./tests/simulation"
 	nouns      = "./internal/deploy"
+	plans      = "./tests/plan"
 	simulation = "-run TestDefaultEnvironmentComesAndGoes|TestSingleFaults ./tests/simulation"
 )
 
 func mutations() []mutation {
-	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations())
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations(), planMutations())
+}
+
+// planMutations let plans say something else than is done.
+func planMutations() []mutation {
+	const file = "internal/workflow/plan.go"
+
+	return []mutation{
+		{"plan-without-removals", "an update's plan would be silent of what it takes away", file, "		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):", "		case false:", plans},
+		{"plan-without-versions", "a plan would not say that an environment is updated for its template", file, "		return ok && k.About().Versioned", "		return ok && k.About().Versioned && false", plans},
+		{"plan-forgets-the-kept", "a plan would call kept data new", file, `	case x.items[i].Existing != "", known != nil && known.Kept:`, `	case x.items[i].Existing != "":`, plans},
+		{"plan-looks-at-a-taken-name", "a plan would find what the create does not come to", file, "			x.findings = []deploy.Finding{taken(h)}", "			x.findings = append(x.findings, taken(h), taken(h))", "./internal/httpapi"},
+		{"foreign-role-not-looked-for", "a create would begin and fail at a role that is somebody else's", "internal/kind/iamrole/planned.go", "	if err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", "	if true || err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", plans},
+		{"foreign-bucket-not-looked-for", "a create would begin and fail at a bucket that is somebody else's", "internal/kind/bucket/vacant.go", "	if tags != nil && !c.Owns(tags) {", "	if false && !c.Owns(tags) {", plans},
+		{"sum-of-the-unknown", "a sum would leave out what has no price", "internal/deploy/plan.go", "			if v == nil {\n				return nil", "			if v == nil {\n				continue", plans},
+	}
 }
 
 // recordMutations take away what the worker rests on.
@@ -231,7 +247,7 @@ func admissionMutations() []mutation {
 	return []mutation{
 		{"claim-not-released", "a refused request would hold its key for a minute", file, "	if err != nil && !ambiguous(err) {", "	if err != nil && false {", workflow},
 		{"claim-released-too-early", "a request whose write happened could be admitted twice", file, "	if err != nil && !ambiguous(err) {", "	if err != nil {", workflow},
-		{"findings-ignored", "a create that cannot succeed would be begun", file, "	if len(refused.Findings) > 0 {", "	if false {", workflow},
+		{"findings-ignored", "a create that cannot succeed would be begun", "internal/workflow/plan.go", "	if wrong := x.wrong(); len(wrong) > 0 {", "	if wrong := x.wrong(); false && len(wrong) > 0 {", workflow},
 		{"name-taken-ignored", "a create would write over a living deployment", file, "	if !record.Deployment.Phase.Vacant() {", "	if false {", workflow},
 		{"delete-again", "a second delete would be another operation", file, "	if header.Unfinished && old.Kind == deploy.Delete {", "	if false {", workflow},
 		{"superseded-not-ended", "the create that a delete took over would seem to run for ever", file, "		ends = &old\n", "		_ = old\n", workflow},

@@ -15,6 +15,9 @@ func iamRules() map[string]rule {
 		"iam.UntagInstanceProfile":          profile("iam:UntagInstanceProfile"),
 		"iam.CreateServiceLinkedRole":       createServiceLinkedRole,
 		"iam.ListRoles":                     anywhere("iam:ListRoles"),
+		"iam.SimulatePrincipalPolicy": func(_ *World, in input) ([]Request, error) {
+			return []Request{{Action: "iam:SimulatePrincipalPolicy", Resource: in.text("PolicySourceArn")}}, nil
+		},
 		// Unlike roles, profiles are asked for by the path that is listed.
 		"iam.ListInstanceProfiles": func(w *World, in input) ([]Request, error) {
 			return []Request{{Action: "iam:ListInstanceProfiles", Resource: w.iam("instance-profile" + slash(in.text("PathPrefix")))}}, nil

@@ -373,6 +373,13 @@ func (j *journal) steps(lost bool) {
 		return quota(ctx, service, code, otherwise)
 	}
 
+	j.w.Control.Permits = permits(&judge{t: j.t, grants: grants(j.t), told: func(in *iam.SimulatePrincipalPolicyInput) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+
+		j.add("api", "iam", "SimulatePrincipalPolicy", in, nil)
+	}})
+
 	for function, at := range map[string]*workflow.Starter{"api": &j.w.Control.Starter, "watchdog": &j.w.Dog.Starter} {
 		*at = &starter{Starter: *at, aws: awssfn.New(&tellsSteps{add: func(operation string, in any) {
 			j.mu.Lock()
@@ -724,6 +731,13 @@ func look(ctx context.Context, t *testing.T, w *simulation.World, header deploy.
 	_, _, err4 := w.Store.Orphans(ctx, 10, "")
 
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+
+	_, err1 = w.Control.Plan(ctx, admin, workflow.CreateRequest{Name: "another", Spec: header.Spec})
+	_, err2 = w.Control.PlanUpdate(ctx, admin, workflow.UpdateRequest{Name: header.Name, Spec: header.Spec})
+
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 

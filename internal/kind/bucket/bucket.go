@@ -275,11 +275,11 @@ func (b *Bucket) Observe(ctx context.Context, c *kind.Call) (kind.Observation, e
 	return obs, nil
 }
 
-// Check implements kind.Checker: an existing bucket that is there, in this Region, and the caller's to use. One that we make needs nothing checked: its name
-// is ours by a digest, and the quota of buckets is far away.
+// Check implements kind.Checker: an existing bucket that is there, in this Region, and the caller's to use; or a name that is free. The quota of buckets is
+// far away.
 func (b *Bucket) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
 	if c.Existing == "" {
-		return nil, nil
+		return b.vacant(ctx, c)
 	}
 
 	findings, err := kind.CheckExisting(ctx, b, c, "bucket")

@@ -256,6 +256,13 @@ func spell(r types.LifecycleRule) string {
 // statementID is our one statement in the bucket's policy. Statements with other Sids are the owner's.
 const statementID = "MetaflowDeployerTLSOnly"
 
+func tlsOnly(c *kind.Call, bucket string) policydoc.Statement {
+	return policydoc.Statement{
+		Sid: statementID, Effect: policydoc.Deny, Principal: "*", Action: []string{"s3:*"}, Resource: []string{arn(c, bucket), arn(c, bucket) + "/*"},
+		Condition: map[string]map[string]string{"Bool": {"aws:SecureTransport": "false"}},
+	}
+}
+
 // policy: whoever comes without TLS is turned away.
 func (b *Bucket) policy(ctx context.Context, c *kind.Call, bucket string) (*change, error) {
 	out, err := b.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &bucket, ExpectedBucketOwner: &c.Owner.Account})
@@ -268,10 +275,7 @@ func (b *Bucket) policy(ctx context.Context, c *kind.Call, bucket string) (*chan
 		document = aws.ToString(out.Policy)
 	}
 
-	merged, same, err := policydoc.Merge(document, policydoc.Statement{
-		Sid: statementID, Effect: policydoc.Deny, Principal: "*", Action: []string{"s3:*"}, Resource: []string{arn(c, bucket), arn(c, bucket) + "/*"},
-		Condition: map[string]map[string]string{"Bool": {"aws:SecureTransport": "false"}},
-	})
+	merged, same, err := policydoc.Merge(document, tlsOnly(c, bucket))
 	if err != nil {
 		return nil, fmt.Errorf("read policy of bucket %s: %w", bucket, err)
 	}

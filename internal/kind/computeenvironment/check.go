@@ -39,6 +39,8 @@ func (e *ComputeEnvironment) room(ctx context.Context, c *kind.Call) ([]deploy.F
 		return nil, err
 	}
 
+	findings := foreign(c, planned, all)
+
 	// One that is left over from an earlier attempt is used again.
 	planned = slices.DeleteFunc(planned, func(item kind.Item) bool {
 		return slices.ContainsFunc(all, func(d types.ComputeEnvironmentDetail) bool {
@@ -46,14 +48,35 @@ func (e *ComputeEnvironment) room(ctx context.Context, c *kind.Call) ([]deploy.F
 		})
 	})
 
+	c.Quotas = append(c.Quotas, deploy.QuotaUse{Name: "compute environments", Region: c.Owner.Region, Used: len(all), Needs: len(planned), Limit: quota})
+
 	if len(all)+len(planned) <= quota {
-		return nil, nil
+		return findings, nil
 	}
 
-	return []deploy.Finding{deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d compute environments in %s, and this spec needs %d more.",
+	return append(findings, deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d compute environments in %s, and this spec needs %d more.",
 		len(all), quota, c.Owner.Region, len(planned)).
 		WithRemedy("AWS does not raise this quota: delete a compute environment, ask for fewer, or use another account or Region.").
-		At("/spec/compute/environments").Finding()}, nil
+		At("/spec/compute/environments").Finding()), nil
+}
+
+// foreign reports names of ours that somebody else's environments have.
+func foreign(c *kind.Call, planned []kind.Item, all []types.ComputeEnvironmentDetail) []deploy.Finding {
+	var findings []deploy.Finding
+
+	for _, item := range planned {
+		own := *c
+		own.Item = item
+
+		for _, d := range all {
+			if aws.ToString(d.ComputeEnvironmentName) == environmentName(&own) && !own.Owns(d.Tags) {
+				taken, _ := kind.Taken(&own, own.Foreign(noun, environmentName(&own)))
+				findings = append(findings, taken...)
+			}
+		}
+	}
+
+	return findings
 }
 
 // byBatch are the names that stand for a choice of Batch's own. API reference, ComputeResource, instanceTypes.

@@ -43,6 +43,8 @@ func (q *JobQueue) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, e
 
 	all = slices.DeleteFunc(all, func(d types.JobQueueDetail) bool { return d.Status == types.JQStatusDeleted })
 
+	findings := foreign(c, planned, all)
+
 	// One that is left over from an earlier attempt is used again.
 	planned = slices.DeleteFunc(planned, func(item kind.Item) bool {
 		return slices.ContainsFunc(all, func(d types.JobQueueDetail) bool {
@@ -50,14 +52,35 @@ func (q *JobQueue) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, e
 		})
 	})
 
+	c.Quotas = append(c.Quotas, deploy.QuotaUse{Name: "job queues", Region: c.Owner.Region, Used: len(all), Needs: len(planned), Limit: quota})
+
 	if len(all)+len(planned) <= quota {
-		return nil, nil
+		return findings, nil
 	}
 
-	return []deploy.Finding{deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d job queues in %s, and this spec needs %d more.",
+	return append(findings, deploy.Errorf(deploy.Quota, "quota_exceeded", "The account has %d of %d job queues in %s, and this spec needs %d more.",
 		len(all), quota, c.Owner.Region, len(planned)).
 		WithRemedy("AWS does not raise this quota: delete a job queue, name one of your own under existing, or use another account or Region.").
-		At("/spec/compute/queues").Finding()}, nil
+		At("/spec/compute/queues").Finding()), nil
+}
+
+// foreign reports names of ours that somebody else's queues have.
+func foreign(c *kind.Call, planned []kind.Item, all []types.JobQueueDetail) []deploy.Finding {
+	var findings []deploy.Finding
+
+	for _, item := range planned {
+		own := *c
+		own.Item = item
+
+		for _, d := range all {
+			if aws.ToString(d.JobQueueName) == queueName(&own) && !own.Owns(d.Tags) {
+				taken, _ := kind.Taken(&own, own.Foreign(noun, queueName(&own)))
+				findings = append(findings, taken...)
+			}
+		}
+	}
+
+	return findings
 }
 
 // existing looks at a queue that the owner named by ARN and says what keeps Metaflow from using it: Metaflow reads the compute resources of the first

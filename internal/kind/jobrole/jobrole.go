@@ -68,10 +68,10 @@ func (j *JobRole) Observe(ctx context.Context, c *kind.Call) (kind.Observation, 
 	return iamrole.Observe(ctx, j.iam, c, role(c))
 }
 
-// Check implements kind.Checker: an existing role that ECS tasks can assume and that the caller may use.
+// Check implements kind.Checker: an existing role that ECS tasks can assume and that the caller may use; or a name that is free.
 func (j *JobRole) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
 	if c.Existing == "" {
-		return nil, nil
+		return iamrole.Vacant(ctx, j.iam, c, role(c).Name)
 	}
 
 	findings, err := kind.CheckExisting(ctx, j, c, "role")

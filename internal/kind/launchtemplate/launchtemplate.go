@@ -52,7 +52,7 @@ const (
 // About implements kind.Kind.
 func (*LaunchTemplate) About() kind.About {
 	return kind.About{
-		Name: name, Family: "ec2", Component: "compute", Settings: deploy.Environment{}, Many: true,
+		Name: name, Family: "ec2", Component: "compute", Settings: deploy.Environment{}, Many: true, Versioned: true,
 		Doc: "Disk, metadata service and tags of a compute environment's instances.",
 		// Batch reads the template whenever it starts an instance.
 		RemoveAfter: []string{"job-queue", "compute-environment"},

@@ -314,10 +314,10 @@ func (s *SecurityGroup) existing(ctx context.Context, c *kind.Call) (kind.Observ
 	return obs, nil
 }
 
-// Check implements kind.Checker: existing groups are usable.
+// Check implements kind.Checker: existing groups are usable, or the name of ours is free.
 func (s *SecurityGroup) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
 	if c.Existing == "" {
-		return nil, nil
+		return s.vacant(ctx, c)
 	}
 
 	return kind.CheckExisting(ctx, s, c, "security group")

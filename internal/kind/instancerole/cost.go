@@ -1,0 +1,11 @@
+package instancerole
+
+import (
+	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
+)
+
+// Cost implements kind.Planned.
+func (*InstanceRole) Cost(c *kind.Call) []deploy.CostLine {
+	return []deploy.CostLine{kind.Free(c, "role", "IAM is free.")}
+}
