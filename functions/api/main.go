@@ -20,6 +20,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/portal"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
@@ -37,6 +38,11 @@ type config struct {
 	IamPrincipals string `env:"IAM_PRINCIPALS"`
 	TenantLimits  string `env:"TENANT_LIMITS"`
 	PathStyle     string `env:"S3_PATH_STYLE"`
+	OidcIssuer    string `env:"OIDC_ISSUER"`
+	OidcAudience  string `env:"OIDC_AUDIENCE"`
+	OidcClientID  string `env:"OIDC_CLIENT_ID"`
+	OidcScope     string `env:"OIDC_SCOPE"`
+	PortalConnect string `env:"PORTAL_CONNECT"`
 }
 
 // version is set by the linker.
@@ -76,9 +82,17 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 		Limits: limits, Grants: table, Log: log,
 	}
 
+	page, err := portal.New(portal.Options{
+		Issuer: c.OidcIssuer, ClientID: c.OidcClientID, Scope: c.OidcScope, Audience: c.OidcAudience, TenantClaim: c.TenantClaim, RolesClaim: c.RolesClaim,
+		Connect: c.PortalConnect,
+	})
+	if err != nil {
+		return nil, err
+	}
+
 	handler := httpapi.New(httpapi.Options{
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
-		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version,
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version, Portal: page,
 	})
 
 	return lambdahttp.New(handler, log), nil
