@@ -76,20 +76,22 @@ export async function looks(page, name) {
   const before = page.viewportSize();
   mkdirSync(env("PORTAL_SCREENSHOTS"), { recursive: true });
 
-  for (const [size, viewport] of Object.entries(sizes)) {
-    await page.setViewportSize(viewport);
+  try {
+    for (const [size, viewport] of Object.entries(sizes)) {
+      await page.setViewportSize(viewport);
 
-    for (const scheme of ["light", "dark"]) {
-      await page.emulateMedia({ colorScheme: scheme });
-      const shown = `${name}-${size}-${scheme}`;
-      await page.screenshot({ path: join(env("PORTAL_SCREENSHOTS"), `${shown}.png`), fullPage: true });
-      await accessible(page, shown);
-      await fits(page, shown);
+      for (const scheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme: scheme });
+        const shown = `${name}-${size}-${scheme}`;
+        await page.screenshot({ path: join(env("PORTAL_SCREENSHOTS"), `${shown}.png`), fullPage: true });
+        await accessible(page, shown);
+        await fits(page, shown);
+      }
     }
+  } finally {
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.setViewportSize(before);
   }
-
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(before);
 }
 
 /** rule breaks AWS for the functions; the answer of clear is whole again. */

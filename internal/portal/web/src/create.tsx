@@ -38,8 +38,8 @@ export function Create() {
   }, [before.value]);
 
   useEffect(() => {
-    sessionStorage.setItem(draft, JSON.stringify(body));
-  }, [body]);
+    if (!from) sessionStorage.setItem(draft, JSON.stringify(body));
+  }, [body, from]);
 
   const name = typeof body.name === "string" ? body.name : "";
   const named = nameRule.test(name) && name.length >= 3 && name.length <= 24;

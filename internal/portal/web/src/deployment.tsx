@@ -52,9 +52,11 @@ export function DeploymentPage() {
       <div class="head">
         <h1 tabIndex={-1}>{name}</h1>
         <State is={d.phase} />
-        <span class="fine">
-          {d.resources.ready} of {d.resources.total} resources ready
-        </span>
+        {d.resources.total > 0 && (
+          <span class="fine">
+            {d.resources.ready} of {d.resources.total} resources ready
+          </span>
+        )}
         <Actions
           d={d}
           begun={() => {

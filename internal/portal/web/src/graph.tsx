@@ -5,8 +5,17 @@ import { failed, type Node } from "./steps";
 import { StepLine } from "./stepline";
 import { tone } from "./ui";
 
-const small = { width: 212, height: 74 };
-const large = { width: 300, height: 176 };
+const width = 218;
+const low = 74;
+
+/** heightOf makes room for the error and its remedy in the node where it happened. */
+function heightOf(n: Node): number {
+  if (!failed(n) || !n.error) return low;
+
+  const lines = Math.ceil(n.error.title.length / 26) + Math.ceil(n.error.remedy.length / 30);
+
+  return Math.min(250, 66 + lines * 18);
+}
 
 interface Box {
   x: number;
@@ -22,11 +31,11 @@ interface Placed {
   lines: { from: string; to: string; d: string }[];
 }
 
-function place(sizes: [string, boolean][], edges: [string, string][]): Placed {
+function place(sizes: [string, number][], edges: [string, string][]): Placed {
   const g = new graphlib.Graph();
-  g.setGraph({ rankdir: "LR", nodesep: 12, ranksep: 34, marginx: 8, marginy: 8 });
+  g.setGraph({ rankdir: "LR", nodesep: 12, ranksep: 28, marginx: 8, marginy: 8 });
   g.setDefaultEdgeLabel(() => ({}));
-  for (const [ref, big] of sizes) g.setNode(ref, big ? { ...large } : { ...small });
+  for (const [ref, height] of sizes) g.setNode(ref, { width, height });
   for (const [a, b] of edges) g.setEdge(a, b);
   layout(g);
 
@@ -57,8 +66,8 @@ function curve(points: { x: number; y: number }[], from: Box, to: Box): string {
 
 export default function Graph({ nodes, edges, chosen, choose }: { nodes: Node[]; edges: [string, string][]; chosen?: string; choose: (ref: string) => void }) {
   // Laid out again only when something comes, goes or grows: a picture that jumps at each change cannot be watched.
-  const key = JSON.stringify([nodes.map((n) => [n.ref, failed(n)]), edges]);
-  const placed = useMemo(() => place(...(JSON.parse(key) as [[string, boolean][], [string, string][]])), [key]);
+  const key = JSON.stringify([nodes.map((n) => [n.ref, heightOf(n)]), edges]);
+  const placed = useMemo(() => place(...(JSON.parse(key) as [[string, number][], [string, string][]])), [key]);
   const states = new Map(nodes.map((n) => [n.ref, n]));
 
   return (

@@ -103,7 +103,7 @@ export function List() {
                   <State is={d.phase} />
                 </td>
                 <td data-label="Resources ready">
-                  {d.resources.ready} of {d.resources.total}
+                  {d.resources.total > 0 ? `${d.resources.ready} of ${d.resources.total}` : "none"}
                 </td>
                 <td data-label="Region">{d.region}</td>
                 <td data-label="Owner">{d.owner}</td>

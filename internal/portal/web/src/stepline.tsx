@@ -4,7 +4,7 @@ import { State } from "./ui";
 
 /** StepLine says how far a resource is: state, whom it waits for, how long. */
 export function StepLine({ node }: { node: Node }) {
-  const { shown, ensure } = node;
+  const { shown } = node;
   const time = between(shown.startTime, shown.endTime);
 
   return (
@@ -12,7 +12,7 @@ export function StepLine({ node }: { node: Node }) {
       {failed(node) && shown.state !== "FAILED" ? (
         <State is="FAILED" says={`failed, ${words(shown.state)}`} />
       ) : (
-        <State is={shown.state} says={shown.action === "REMOVE" && shown.state === "RUNNING" ? "removing" : ensure && shown.action === "REMOVE" && shown.state === "GONE" ? "taken away" : undefined} />
+        <State is={shown.state} says={shown.action === "REMOVE" && shown.state === "RUNNING" ? "removing" : undefined} />
       )}
       {shown.waitingFor ? <span class="fine">for {shown.waitingFor}</span> : time && <span class="fine time">{time}</span>}
     </span>
