@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { accessible, clear, fits, launch, login, looks, open, portal, rule } from "./browser.mjs";
+import { accessible, aws, clear, fits, launch, login, looks, open, portal, rule } from "./browser.mjs";
 
 const patience = { timeout: 120_000 };
 const denied = (service) =>
@@ -215,6 +215,92 @@ test("every page of an environment is readable", async () => {
   await main().locator(".node").first().waitFor();
   await accessible(page, "operation");
   assert.deepEqual(page.wrong, []);
+});
+
+test("an update shows what differs, and what it does, before the button", async (t) => {
+  if (!offers("put", "/v1/deployments/{name}")) return t.skip("this API updates nothing");
+
+  await page.goto(`${portal}/portal/deployments/research/settings`);
+  await main().getByText("Nothing is changed yet.").waitFor();
+  await main().getByText("compute", { exact: true }).click();
+  await main().locator("fieldset.item").first().getByLabel("maxVcpus").fill("32");
+  const changes = main().getByRole("list", { name: "Changes" });
+  await changes.getByText("spec.compute.environments.0.maxVcpus").waitFor();
+  assert.equal((await changes.innerText()).replace(/\s+/g, " "), "spec.compute.environments.0.maxVcpus 64 32");
+  if (offers("post", "/v1/deployments/{name}:plan")) await main().getByText(/^\d+ steps?/).waitFor();
+  await looks(page, "update");
+  await main().getByRole("button", { name: "Update environment" }).click();
+  await main().getByRole("heading", { name: "Update", exact: true }).waitFor();
+  await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
+  await phase("ACTIVE").waitFor(patience);
+  await main().getByRole("link", { name: /^Settings/ }).click();
+  await main().getByText("compute", { exact: true }).click();
+  assert.equal(await main().locator("fieldset.item").first().getByLabel("maxVcpus").inputValue(), "32");
+});
+
+test("drift is shown property by property, and repaired", async (t) => {
+  if (!offers("post", "/v1/deployments/{name}:drift")) return t.skip("this API reports no drift");
+
+  const queue = async () => {
+    await main().getByRole("link", { name: "Resources" }).click();
+    const arn = main().getByText(/^arn:aws:batch:.*:job-queue\//);
+
+    return arn.innerText();
+  };
+  await aws("batch", "/v1/updatejobqueue", { jobQueue: await queue(), priority: 7 });
+
+  await main().getByRole("link", { name: "Drift" }).click();
+  await main().getByRole("button", { name: "Look for drift" }).click();
+  await main().getByText("Something is not as it was asked for.").waitFor();
+  const item = main().getByRole("listitem").filter({ hasText: "job-queue/default" });
+  assert.match((await item.innerText()).replace(/\s+/g, " "), /drifted priority wanted 1 found 7/);
+  await looks(page, "drift");
+  await main().getByRole("button", { name: "Repair what drifted" }).click();
+  await main().getByRole("heading", { name: "Repair", exact: true }).waitFor();
+  await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
+  await phase("ACTIVE").waitFor(patience);
+  await main().getByRole("link", { name: "Drift" }).click();
+  await main().getByRole("button", { name: "Look for drift" }).click();
+  await main().getByText("Everything is as it was asked for.").waitFor();
+});
+
+test("the expiry is moved in a dialog made from the route's own schema", async (t) => {
+  if (!offers("post", "/v1/deployments/{name}:extend")) return t.skip("this API knows no expiry");
+
+  await main().getByRole("link", { name: "Overview" }).click();
+  await main().getByRole("button", { name: "Extend" }).click();
+  const dialog = page.getByRole("dialog", { name: "Extend research" });
+  await dialog.getByLabel(/^ttl/).fill("never");
+  await dialog.getByRole("button", { name: "Extend" }).click();
+  await dialog.getByRole("alert").getByText("What you can do:").waitFor();
+  await dialog.getByLabel(/^ttl/).fill("48h");
+  await dialog.getByRole("button", { name: "Extend" }).click();
+  await main().getByText("Expires").waitFor();
+});
+
+test("the audit tells who asked for what", async (t) => {
+  if (!offers("get", "/v1/audit")) return t.skip("this API keeps no audit");
+
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Audit" }).click();
+  await heading("Audit").waitFor();
+  await main().getByRole("row").filter({ hasText: "update" }).getByText("succeeded").first().waitFor();
+  await looks(page, "audit");
+});
+
+test("what the API does not offer is not shown", async () => {
+  const p = await open(browser);
+  const without = structuredClone(document_);
+  for (const path of Object.keys(without.paths)) if (/:(plan|drift|repair|verify|extend)$|^\/v1\/audit$/.test(path)) delete without.paths[path];
+  delete without.paths["/v1/deployments/{name}"].put;
+  await p.route("**/openapi.json", (route) => route.fulfill({ json: without }));
+  await login(p, { path: "/portal/deployments/research" });
+  await p.locator(".node").first().waitFor();
+  assert.deepEqual(await p.getByRole("navigation", { name: "Pages of research" }).getByRole("link").allInnerTexts(), ["Overview", "Configuration", "Settings", "Resources", "History"]);
+  assert.deepEqual(await p.getByRole("group", { name: "Actions on research" }).getByRole("button").allInnerTexts(), ["Delete"]);
+  assert.equal(await p.getByRole("link", { name: "Audit" }).count(), 0);
+  await p.goto(`${portal}/portal/deployments/new`);
+  await p.getByText("This installation shows no plan.").waitFor();
+  await p.context().close();
 });
 
 test("a build that fails shows the error with its remedy where it happened", async () => {

@@ -45,7 +45,7 @@ func TestPortal(t *testing.T) {
 	var out bytes.Buffer
 
 	steps := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", "portal.test.mjs")
-	steps.Env = append(os.Environ(), "PORTAL_URL="+stack.URL, "AWS_ENDPOINT_URL="+stack.Endpoint, "PORTAL_CHROMIUM="+chromium,
+	steps.Env = append(os.Environ(), "PORTAL_URL="+stack.URL, "AWS_ENDPOINT_URL="+stack.Endpoint, "PORTAL_ACCOUNT="+local.Account, "PORTAL_CHROMIUM="+chromium,
 		"PORTAL_NODE="+filepath.Join(built, "node"), "PORTAL_SCREENSHOTS="+filepath.Join(built, "screenshots"))
 	steps.Stdout, steps.Stderr = &out, &out
 	steps.WaitDelay = 10 * time.Second

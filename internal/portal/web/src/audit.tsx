@@ -1,9 +1,10 @@
 import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { call } from "./api";
+import { words } from "./format";
 import { useLoaded, useTitle } from "./hooks";
 import type { AuditEntry } from "./types";
-import { Loading, Time, Trouble } from "./ui";
+import { Loading, State, Time, Trouble } from "./ui";
 
 interface Page {
   entries: AuditEntry[];
@@ -49,7 +50,7 @@ export function AuditTable({ deployment }: { deployment?: string }) {
             <th scope="col">When</th>
             <th scope="col">Who</th>
             <th scope="col">What</th>
-            {!deployment && <th scope="col">Environment</th>}
+            {!deployment && <th scope="col">About</th>}
             <th scope="col">Outcome</th>
           </tr>
         </thead>
@@ -60,9 +61,12 @@ export function AuditTable({ deployment }: { deployment?: string }) {
                 <Time at={e.time} />
               </th>
               <td data-label="Who">{e.actor}</td>
-              <td data-label="What">{e.operation ? <Link href={`/operations/${e.operation}`}>{e.action}</Link> : e.action}</td>
-              {!deployment && <td data-label="Environment">{e.deployment ? <Link href={`/deployments/${e.deployment}`}>{e.deployment}</Link> : "—"}</td>}
-              <td data-label="Outcome">{e.outcome}</td>
+              <td data-label="What">{e.operation ? <Link href={`/operations/${e.operation}`}>{words(e.action)}</Link> : words(e.action)}</td>
+              {!deployment && <td data-label="About">{e.deployment ? <Link href={`/deployments/${e.deployment}`}>{e.deployment}</Link> : (e.subject ?? "")}</td>}
+              <td>
+                <State is={e.outcome} />
+                {e.detail && <span class="help"> {e.detail}</span>}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -43,10 +43,10 @@ export function Drift({ d }: { d: Deployment }) {
             const differences = r.differences ?? [];
 
             return (
-              <li key={r.resource} class={differences.length > 0 || /ABSENT|FAILED/i.test(r.state) ? "bad" : ""}>
+              <li key={r.resource} class={differences.length > 0 || /absent|failed/i.test(r.state) ? "bad" : ""}>
                 <span class="ref">{r.resource}</span>
                 <span class="line">
-                  <State is={/ABSENT|FAILED/i.test(r.state) ? "FAILED" : differences.length > 0 ? "NEEDS_ATTENTION" : r.state.toUpperCase()} says={differences.length > 0 ? "drifted" : words(r.state)} />
+                  <State is={/absent|failed/i.test(r.state) ? "FAILED" : differences.length > 0 ? "NEEDS_ATTENTION" : /ready/i.test(r.state) ? "READY" : "RUNNING"} says={differences.length > 0 ? "drifted" : words(r.state)} />
                 </span>
                 {(differences.length > 0 || (r.notChecked?.length ?? 0) > 0) && (
                   <div class="details">

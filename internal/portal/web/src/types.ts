@@ -143,5 +143,7 @@ export interface AuditEntry {
   deployment?: string;
   operation?: string;
   outcome: string;
-  [member: string]: unknown;
+  subject?: string;
+  code?: string;
+  detail?: string;
 }

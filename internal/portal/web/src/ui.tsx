@@ -22,6 +22,7 @@ const looks: Record<string, [tone: string, icon: string]> = {
   CREATING: ["busy", "run"], UPDATING: ["busy", "run"], DELETING: ["busy", "run"], RUNNING: ["busy", "run"], ROLLING_BACK: ["warn", "run"],
   PENDING: ["calm", "none"], WAITING: ["calm", "wait"],
   FAILED: ["bad", "bad"], ROLLED_BACK: ["bad", "bad"], NEEDS_ATTENTION: ["warn", "warn"],
+  DONE: ["good", "ok"], ADMITTED: ["busy", "none"], REFUSED: ["bad", "bad"],
   GONE: ["calm", "none"], DELETED: ["calm", "none"], SKIPPED: ["warn", "skip"], KEPT: ["calm", "keep"],
 };
 
