@@ -210,7 +210,7 @@ test("every page of an environment is readable", async () => {
     await looks(page, String(link).replace(/\W/g, "").toLowerCase());
   }
 
-  await main().getByRole("link", { name: "create", exact: true }).click();
+  await main().getByRole("link", { name: "create", exact: true }).first().click();
   await heading("Operation of research").waitFor();
   await main().locator(".node").first().waitFor();
   await accessible(page, "operation");
@@ -410,15 +410,6 @@ test("a resumed delete goes on", async () => {
   await main().locator('.node[data-resource="bucket"] [data-state="KEPT"]').waitFor();
 });
 
-test("the list shows phases and filters by them", async () => {
-  await page.goto(`${portal}/portal/deployments`);
-  await main().getByRole("row", { name: /broken/ }).getByText("failed").waitFor();
-  await looks(page, "list");
-  await main().getByLabel("Phase").selectOption("deleted");
-  await main().getByRole("row", { name: /resumed/ }).waitFor();
-  assert.equal(await main().getByRole("row", { name: /broken/ }).count(), 0);
-});
-
 test("a viewer sees everything and is offered nothing to change", async () => {
   const p = await open(browser);
   await login(p, { path: "/portal/deployments/broken", roles: ["viewer"] });
@@ -440,7 +431,7 @@ test("another tenant's environment is not there", async () => {
 
 test("an expired token leads to the issuer and back to the same place", async () => {
   await page.goto(`${portal}/portal/deployments/broken/history`);
-  await main().getByRole("link", { name: "create", exact: true }).waitFor();
+  await main().getByRole("link", { name: "create", exact: true }).first().waitFor();
   let times = 0;
   await page.route("**/v1/deployments/broken*", (route) => (times++ === 0 ? route.fulfill({ status: 401, json: { message: "Unauthorized" } }) : route.continue()));
   const there = page.waitForRequest((r) => r.url().includes("/authorize?"));
@@ -462,6 +453,15 @@ test("a connection that is lost is told, and taken up again", async () => {
   await page.context().setOffline(false);
   await phase("ACTIVE").waitFor(patience);
   page.wrong = page.wrong.filter((w) => !w.includes("ERR_INTERNET_DISCONNECTED"));
+});
+
+test("the list shows phases and filters by them", async () => {
+  await page.goto(`${portal}/portal/deployments`);
+  await main().getByRole("row", { name: /broken/ }).getByText("failed").waitFor();
+  await looks(page, "list");
+  await main().getByLabel("Phase").selectOption("deleted");
+  await main().getByRole("row", { name: /resumed/ }).waitFor();
+  assert.equal(await main().getByRole("row", { name: /broken/ }).count(), 0);
 });
 
 test("nothing went wrong on the way: no violated policy, no error, no other host", () => assert.deepEqual(page.wrong, []));

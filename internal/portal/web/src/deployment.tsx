@@ -36,6 +36,11 @@ export function DeploymentPage() {
   }
 
   const here = `/deployments/${name}`;
+  // Something was begun: show it, not what was there before.
+  const begun = () => {
+    go(here);
+    reload();
+  };
   const gone = d.phase === "DELETED" || d.phase === "FAILED";
   const tabs: [string, string, boolean][] = [
     ["", "Overview", true],
@@ -57,14 +62,7 @@ export function DeploymentPage() {
             {d.resources.ready} of {d.resources.total} resources ready
           </span>
         )}
-        <Actions
-          d={d}
-          begun={() => {
-            go(here);
-            reload();
-          }}
-          reload={reload}
-        />
+        <Actions d={d} begun={begun} reload={reload} />
       </div>
       <nav aria-label={`Pages of ${name}`} class="tabs">
         {tabs.map(
@@ -85,13 +83,13 @@ export function DeploymentPage() {
           <Configuration d={d} />
         </Route>
         <Route path="/deployments/:name/settings">
-          <Settings key={d.etag} d={d} />
+          <Settings key={d.etag} d={d} begun={begun} />
         </Route>
         <Route path="/deployments/:name/resources">
           <Resources d={d} />
         </Route>
         <Route path="/deployments/:name/drift">
-          <Drift d={d} />
+          <Drift d={d} begun={begun} />
         </Route>
         <Route path="/deployments/:name/history">
           <History name={name} />

@@ -1,5 +1,4 @@
 import { useState } from "preact/hooks";
-import { useLocation } from "wouter-preact";
 import { act, offers } from "./api";
 import { words } from "./format";
 import { can } from "./session";
@@ -8,9 +7,8 @@ import { Act, State, Time } from "./ui";
 
 const text = (v: Json) => (typeof v === "string" ? v : JSON.stringify(v));
 
-export function Drift({ d }: { d: Deployment }) {
+export function Drift({ d, begun }: { d: Deployment; begun: () => void }) {
   const [report, setReport] = useState<Report>();
-  const [, go] = useLocation();
   const busy = d.phase !== "ACTIVE";
 
   return (
@@ -23,10 +21,7 @@ export function Drift({ d }: { d: Deployment }) {
           <Act
             label="Repair what drifted"
             busy="Asking for it …"
-            run={async () => {
-              await act<Operation>(d.name, "repair");
-              go(`/deployments/${d.name}`);
-            }}
+            run={() => act<Operation>(d.name, "repair").then(begun)}
           />
         )}
       </div>

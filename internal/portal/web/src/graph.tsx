@@ -6,7 +6,7 @@ import { StepLine } from "./stepline";
 import { tone } from "./ui";
 
 const width = 218;
-const low = 74;
+const low = 80;
 
 /** heightOf makes room for the error and its remedy in the node where it happened. */
 function heightOf(n: Node): number {
@@ -14,7 +14,7 @@ function heightOf(n: Node): number {
 
   const lines = Math.ceil(n.error.title.length / 26) + Math.ceil(n.error.remedy.length / 30);
 
-  return Math.min(250, 66 + lines * 18);
+  return Math.min(250, 78 + lines * 18);
 }
 
 interface Box {

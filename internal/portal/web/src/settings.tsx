@@ -1,7 +1,6 @@
 // The settings of an environment, and an update of them: what differs and what that does, before the button.
 import diff from "microdiff";
 import { useMemo, useState } from "preact/hooks";
-import { useLocation } from "wouter-preact";
 import { asProblem, bodyOf, call, offers, path, resolve } from "./api";
 import { Members } from "./form";
 import { findingsOf, PlanView, refused, usePlan } from "./plan";
@@ -11,7 +10,7 @@ import { Copy, Trouble } from "./ui";
 
 const route = "/v1/deployments/{name}";
 
-export function Settings({ d }: { d: Deployment }) {
+export function Settings({ d, begun }: { d: Deployment; begun: () => void }) {
   if (d.phase === "DELETED" || d.phase === "FAILED" || !offers("put", route) || !can("deployer")) {
     return (
       <section aria-label="Settings">
@@ -22,12 +21,11 @@ export function Settings({ d }: { d: Deployment }) {
     );
   }
 
-  return <Update d={d} />;
+  return <Update d={d} begun={begun} />;
 }
 
 /** Only what the update's body has is sent along: labels stay as they are unless they are changed here. */
-function Update({ d }: { d: Deployment }) {
-  const [, go] = useLocation();
+function Update({ d, begun }: { d: Deployment; begun: () => void }) {
   const schema = useMemo(() => resolve(bodyOf("put", route) ?? {}), []);
   const before = useMemo<JsonObject>(() => ({ spec: d.spec, ...(Object.keys(d.labels).length > 0 ? { labels: d.labels } : {}) }), [d.etag]);
   const [body, setBody] = useState(before);
@@ -48,7 +46,7 @@ function Update({ d }: { d: Deployment }) {
 
     try {
       await call<Operation>(path(d.name), { method: "PUT", body, header: { "if-match": d.etag } });
-      go(`/deployments/${d.name}`);
+      begun();
     } catch (e) {
       setProblem(asProblem(e));
       setWorking(false);
