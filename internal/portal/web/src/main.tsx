@@ -99,7 +99,7 @@ async function start(root: HTMLElement): Promise<void> {
   let returnTo = here;
 
   try {
-    await Promise.all([loadConfig(), loadDocument()]);
+    await loadConfig();
 
     if (location.pathname === `${base}/logged-out`) {
       history.replaceState(null, "", `${base}/deployments`);
@@ -111,7 +111,8 @@ async function start(root: HTMLElement): Promise<void> {
     if (location.pathname !== `${base}/callback`) await login(here);
 
     returnTo = `${base}/deployments`;
-    returnTo = await callback();
+    // The document is large, and whoever is still on the way to the issuer would load it twice.
+    [returnTo] = await Promise.all([callback(), loadDocument()]);
     history.replaceState(null, "", returnTo);
     render(
       <Router base={base}>

@@ -135,10 +135,12 @@ function Cost({ plan }: { plan: Plan }) {
     if (l.monthly) parts.push(`${money(l.monthly, cost.currency)} a month`);
     if (l.oneTime) parts.push(`${money(l.oneTime, cost.currency)} once`);
     if (l.price) parts.push(`${money(l.price, cost.currency)} per ${l.unit ?? "unit"}`);
-    if (parts.length === 0) parts.push(l.monthly === null ? "not priced" : "free");
+    if (parts.length === 0) parts.push(l.monthly == null && l.price == null ? "not priced" : "free");
 
     return parts.join(", ");
   };
+  const lines = (cost.lines ?? []).map((l) => ({ ...l, amount: amount(l) }));
+  const priced = lines.filter((l) => l.amount !== "free");
 
   return (
     <>
@@ -152,25 +154,24 @@ function Cost({ plan }: { plan: Plan }) {
           <dd>{money(cost.oneTime, cost.currency)}</dd>
         </div>
       </dl>
-      {cost.lines && cost.lines.length > 0 && (
-        <details>
+      {lines.length > 0 && (
+        <details open>
           <summary>What the cost is made of</summary>
           <ul class="lines">
-            {cost.lines.map((l, i) => (
+            {priced.map((l, i) => (
               <li key={i}>
                 <span>
                   {l.what} {l.resource && <span class="fine">{l.resource}</span>}
                 </span>
-                <span class="amount">{amount(l)}</span>
+                <span class="amount">{l.amount}</span>
                 {l.note && <span class="help">{l.note}</span>}
               </li>
             ))}
           </ul>
-          {cost.source && (
-            <p class="fine">
-              {cost.source} {cost.date}
-            </p>
-          )}
+          <p class="fine">
+            {lines.length > priced.length && `${lines.length - priced.length} more are free. `}
+            {cost.source && `Prices: ${cost.source} ${cost.date ?? ""}`}
+          </p>
         </details>
       )}
     </>
