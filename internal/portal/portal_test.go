@@ -28,7 +28,14 @@ func options() portal.Options {
 	}
 }
 
-func get(t *testing.T, path string, header ...string) *http.Response {
+// answer is what a request got.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func get(t *testing.T, path string, header ...string) answer {
 	t.Helper()
 
 	handler, err := portal.New(options())
@@ -44,26 +51,14 @@ func get(t *testing.T, path string, header ...string) *http.Response {
 	rec := httptest.NewRecorder()
 	handler.ServeHTTP(rec, r)
 
-	return rec.Result()
-}
-
-func body(t *testing.T, res *http.Response) []byte {
-	t.Helper()
-	defer res.Body.Close()
-
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return b
+	return answer{rec.Code, rec.Header(), rec.Body.Bytes()}
 }
 
 // script is the path of the page's own script.
 func script(t *testing.T) string {
 	t.Helper()
 
-	m := regexp.MustCompile(`src="(/portal/assets/[^"]+\.js)"`).FindSubmatch(body(t, get(t, "/portal/deployments")))
+	m := regexp.MustCompile(`src="(/portal/assets/[^"]+\.js)"`).FindSubmatch(get(t, "/portal/deployments").body)
 	if m == nil {
 		t.Fatal("the page has no script")
 	}
@@ -93,14 +88,13 @@ func TestPaths(t *testing.T) {
 			t.Parallel()
 
 			res := get(t, tc.path)
-			defer res.Body.Close()
 
-			if res.StatusCode != tc.status || !strings.HasPrefix(res.Header.Get("Content-Type"), tc.media) || !strings.Contains(res.Header.Get("Cache-Control"), tc.cache) {
-				t.Errorf("%s: %d %v", tc.reason, res.StatusCode, res.Header)
+			if res.status != tc.status || !strings.HasPrefix(res.header.Get("Content-Type"), tc.media) || !strings.Contains(res.header.Get("Cache-Control"), tc.cache) {
+				t.Errorf("%s: %d %v", tc.reason, res.status, res.header)
 			}
 
 			for _, h := range []string{"Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Opener-Policy"} {
-				if res.Header.Get(h) == "" {
+				if res.header.Get(h) == "" {
 					t.Errorf("%s is missing", h)
 				}
 			}
@@ -108,10 +102,9 @@ func TestPaths(t *testing.T) {
 	}
 
 	res := get(t, "/portal")
-	defer res.Body.Close()
 
-	if res.StatusCode != http.StatusFound || res.Header.Get("Location") != "/portal/deployments" {
-		t.Errorf("/portal: %d %v", res.StatusCode, res.Header)
+	if res.status != http.StatusFound || res.header.Get("Location") != "/portal/deployments" {
+		t.Errorf("/portal: %d %v", res.status, res.header)
 	}
 }
 
@@ -119,11 +112,10 @@ func TestPolicy(t *testing.T) {
 	t.Parallel()
 
 	res := get(t, "/portal/")
-	defer res.Body.Close()
 
 	policy := map[string]string{}
 
-	for part := range strings.SplitSeq(res.Header.Get("Content-Security-Policy"), "; ") {
+	for part := range strings.SplitSeq(res.header.Get("Content-Security-Policy"), "; ") {
 		name, value, _ := strings.Cut(part, " ")
 		policy[name] = value
 	}
@@ -141,16 +133,16 @@ func TestCompression(t *testing.T) {
 	t.Parallel()
 
 	path := script(t)
-	plain := body(t, get(t, path))
+	plain := get(t, path).body
 
 	for accept, packed := range map[string]bool{
 		"": false, "identity": false, "br": false, "gzip;q=0": false, "gzip; q=0.0": false, "br, gzip": true, "GZIP;q=0.5": true, "*": true, "gzip, deflate, br, zstd": true,
 	} {
 		res := get(t, path, "Accept-Encoding", accept)
-		got := body(t, res)
+		got := res.body
 
-		if (res.Header.Get("Content-Encoding") == "gzip") != packed || res.Header.Get("Vary") != "Accept-Encoding" {
-			t.Errorf("%q: %v", accept, res.Header)
+		if (res.header.Get("Content-Encoding") == "gzip") != packed || res.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: %v", accept, res.header)
 		}
 
 		if packed {
@@ -184,19 +176,16 @@ func TestNotModified(t *testing.T) {
 
 	for _, path := range []string{"/portal/", "/portal/config.json", script(t)} {
 		first := get(t, path, "Accept-Encoding", "gzip")
-		first.Body.Close()
 
-		again := get(t, path, "Accept-Encoding", "gzip", "If-None-Match", first.Header.Get("ETag"))
-		again.Body.Close()
+		again := get(t, path, "Accept-Encoding", "gzip", "If-None-Match", first.header.Get("ETag"))
 
-		if again.StatusCode != http.StatusNotModified {
-			t.Errorf("%s: %d", path, again.StatusCode)
+		if again.status != http.StatusNotModified {
+			t.Errorf("%s: %d", path, again.status)
 		}
 
-		plain := get(t, path, "If-None-Match", first.Header.Get("ETag"))
-		plain.Body.Close()
+		plain := get(t, path, "If-None-Match", first.header.Get("ETag"))
 
-		if first.Header.Get("Content-Encoding") != "" && plain.StatusCode != http.StatusOK {
+		if first.header.Get("Content-Encoding") != "" && plain.status != http.StatusOK {
 			t.Errorf("%s: the compressed file's tag stands for the plain one, too", path)
 		}
 	}
@@ -206,7 +195,7 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 
 	var got map[string]string
-	if err := json.Unmarshal(body(t, get(t, "/portal/config.json")), &got); err != nil {
+	if err := json.Unmarshal(get(t, "/portal/config.json").body, &got); err != nil {
 		t.Fatal(err)
 	}
 
