@@ -5,10 +5,12 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
-SOURCES   := $(shell find client cmd functions internal -name '*.go' -o -name prices.json) go.mod go.sum
+SOURCES   := $(shell find client cmd functions internal -name '*.go' -o -name prices.json -o -name needs.json) $(shell find internal/portal/dist -type f) go.mod go.sum
+PAGE      := $(shell find internal/portal/web -type f)
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w -X main.version=$(VERSION)'
 VENV      := .local/venv
+CHROMIUM  ?= /usr/bin/chromium
 PORT      ?= 8080
 STACK     ?= metaflow-deployer
 RACED     := ./internal/workflow ./internal/httpapi ./internal/store/... ./internal/local/lambdapool ./internal/local/frontdoor
@@ -30,13 +32,14 @@ token: .local/bin/local ## Print a token for somebody else: make token TENANT=a 
 ##@ Develop
 
 .PHONY: test
-test: local-stack $(VENV)/.test .local/node/.asl-validator .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
+test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chromium .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-go test-beside
 
 # The tests against the emulator mostly wait; what only computes runs beside them.
 .PHONY: test-go test-beside
 test-go:
-	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -p 4 -timeout 30m $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED))")
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
+	  METAFLOW_DEPLOYER_PORTAL=$(CURDIR)/.local/portal go test -p 4 -timeout 30m $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED))")
 
 test-beside: lint test-store
 	go test -race $(RACED)
@@ -62,12 +65,27 @@ generate: ## Write what is derived from the code: the state machine
 prices: ## Write AWS's prices anew from its public price list (REGIONS='eu-west-1 ...' adds Regions)
 	go run ./cmd/prices $(REGIONS)
 
+.PHONY: portal
+portal: .local/portal/.built ## Build the page under /portal/ from internal/portal/web into internal/portal/dist
+	rm -rf internal/portal/dist
+	cp -r .local/portal/dist internal/portal/dist
+
+.PHONY: test-portal
+test-portal: local-stack .local/node/.installed chromium ## Try the page in Chromium; screenshots go to .local/screenshots
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
+	  go test -count 1 -timeout 20m -v ./tests/portal
+
+.PHONY: chromium
+chromium:
+	@tests/portal/chromium $(CHROMIUM)
+
 .PHONY: build
 build: $(FUNCTIONS:%=build/%/bootstrap) bin/metaflow-deployer ## Build the functions for AWS (arm64), and the command line for this computer
 
 .PHONY: bench
-bench: local-stack ## Print the measurements, each as a ratio against a baseline of the same run
-	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
+bench: local-stack .local/node/.installed chromium ## Print the measurements, each as a ratio against a baseline of the same run
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
+	  go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
 
 .PHONY: ministack
 ministack: .local/ministack/.installed ## Deploy the template on MiniStack and ask the API that comes out of it
@@ -137,10 +155,22 @@ $(VENV)/.test: tests/requirements-test.txt $(VENV)/.moto
 	mvn --quiet --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.local/dynamodb/libs
 	@touch $@
 
-.local/node/.asl-validator: tests/package.json
+.local/node/.installed: tests/package.json
 	mkdir -p .local/node
 	cp tests/package.json .local/node/
 	npm install --prefix .local/node --no-audit --no-fund --silent
+	@touch $@
+
+.local/portal/.installed: internal/portal/web/package-lock.json
+	mkdir -p .local/portal
+	cp internal/portal/web/package.json internal/portal/web/package-lock.json internal/portal/web/.npmrc .local/portal/
+	npm ci --prefix .local/portal --no-audit --no-fund --silent
+	@touch $@
+
+.local/portal/.built: $(PAGE) .local/portal/.installed
+	rm -rf .local/portal/src
+	cp -r internal/portal/web/. .local/portal/
+	npm run --prefix .local/portal --silent build
 	@touch $@
 
 .local/bin/golangci-lint:

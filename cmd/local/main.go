@@ -127,6 +127,7 @@ func welcome(out io.Writer, stack *local.Stack) {
 	fmt.Fprintf(out, `ready
 
   API            %s  (its documentation: %s/docs)
+  portal         %s/portal/
   AWS endpoint   %s
   logs           %s
 
@@ -141,7 +142,7 @@ In another terminal, in this folder:
   curl -sS "$AWS_ENDPOINT_URL/_local/calls"
 
 Ctrl-C ends everything; nothing is kept.
-`, stack.URL, stack.URL, stack.Endpoint, filepath.Join(stateDir, "log"))
+`, stack.URL, stack.URL, stack.URL, stack.Endpoint, filepath.Join(stateDir, "log"))
 }
 
 // token prints a token for somebody, signed by this checkout's issuer at the given port.

@@ -22,6 +22,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/portal"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/prices"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
@@ -44,6 +45,11 @@ type config struct {
 	IamRole       string `env:"IAM_ROLE"`
 	Ec2Role       string `env:"EC2_ROLE"`
 	BatchRole     string `env:"BATCH_ROLE"`
+	OidcIssuer    string `env:"OIDC_ISSUER"`
+	OidcAudience  string `env:"OIDC_AUDIENCE"`
+	OidcClientID  string `env:"OIDC_CLIENT_ID"`
+	OidcScope     string `env:"OIDC_SCOPE"`
+	PortalConnect string `env:"PORTAL_CONNECT"`
 }
 
 // version is set by the linker.
@@ -92,9 +98,17 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 		Limits: limits, Grants: table, Permits: permits, Prices: priced, Log: log,
 	}
 
+	page, err := portal.New(portal.Options{
+		Issuer: c.OidcIssuer, ClientID: c.OidcClientID, Scope: c.OidcScope, Audience: c.OidcAudience, TenantClaim: c.TenantClaim, RolesClaim: c.RolesClaim,
+		Connect: c.PortalConnect,
+	})
+	if err != nil {
+		return nil, err
+	}
+
 	handler := httpapi.New(httpapi.Options{
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
-		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version,
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version, Portal: page,
 	})
 
 	return lambdahttp.New(handler, log), nil

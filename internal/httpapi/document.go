@@ -99,6 +99,11 @@ func (s *server) open() {
 	})
 	s.mux.Get("/docs", s.docs)
 
+	if s.Portal != nil {
+		s.mux.Method(http.MethodGet, "/portal", s.Portal)
+		s.mux.Method(http.MethodGet, "/portal/*", s.Portal)
+	}
+
 	doc := s.api.OpenAPI()
 	here := []*huma.Server{{URL: "/"}}
 

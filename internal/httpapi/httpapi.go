@@ -51,7 +51,7 @@ type Records interface {
 	store.Grants
 }
 
-// Options are what the API stands on. All but RequestID and Version must be set.
+// Options are what the API stands on. All but RequestID, Version and Portal must be set.
 type Options struct {
 	Control Control
 	Records Records
@@ -65,6 +65,8 @@ type Options struct {
 	Log       *slog.Logger
 	// Version is the product's, for the OpenAPI document.
 	Version string
+	// Portal is served at /portal and below, open to all.
+	Portal http.Handler
 }
 
 // base is where the same API stands for callers who sign with IAM.

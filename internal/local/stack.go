@@ -273,6 +273,7 @@ func (s *Stack) parameters(account string) (map[string]string, error) {
 	for name, value := range map[string]string{
 		"OidcIssuer":    s.issuer.URL(),
 		"OidcAudience":  oidc.Audience,
+		"OidcClientId":  oidc.PortalClient,
 		"IamPrincipals": string(principals),
 	} {
 		if s.template.HasParameter(name) {

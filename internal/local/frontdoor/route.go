@@ -73,11 +73,8 @@ func (r route) fit(path []string) (score int, params map[string]string, ok bool)
 		greedy, isGreedy := strings.CutSuffix(name, "+")
 		switch {
 		case variable && isGreedy:
-			rest := strings.Join(path[i:], "/")
-			if rest == "" {
-				return 0, nil, false // a greedy variable stands for something
-			}
-			params[greedy] = rest
+			// It takes a path that ends in the slash before it, too: no route may end in a slash itself.
+			params[greedy] = strings.Join(path[i:], "/")
 			return score, params, true
 		case variable:
 			if path[i] == "" {

@@ -1,5 +1,6 @@
 // Package oidc is the OpenID Connect issuer of this computer: one RSA key, the discovery document,
-// the key set, and tokens for whoever asks the checkout's owner.
+// the key set, tokens for whoever asks the checkout's owner, and a login page for browsers
+// (authorization code with PKCE) on which anybody may say who they are.
 //
 // It signs; it never judges a token. It must not know the API that the tokens are for.
 package oidc
@@ -20,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -36,12 +38,15 @@ type Issuer struct {
 	url string
 	key *rsa.PrivateKey
 	kid string
+
+	mu    sync.Mutex
+	codes map[string]grant // by authorization code
 }
 
 // New makes an issuer that is known under url, without a slash at its end.
 func New(url string, key *rsa.PrivateKey) *Issuer {
 	sum := sha256.Sum256(x509.MarshalPKCS1PublicKey(&key.PublicKey))
-	return &Issuer{url: strings.TrimSuffix(url, "/"), key: key, kid: base64.RawURLEncoding.EncodeToString(sum[:12])}
+	return &Issuer{url: strings.TrimSuffix(url, "/"), key: key, kid: base64.RawURLEncoding.EncodeToString(sum[:12]), codes: map[string]grant{}}
 }
 
 // Key reads the RSA key of a file, or makes one and writes it there, readable by its owner only.
@@ -119,31 +124,49 @@ func (i *Issuer) Sign(claims jwt.MapClaims) (string, error) {
 	return signed, nil
 }
 
-// ServeHTTP answers discovery and the key set below Path.
+// ServeHTTP answers discovery, the key set and the endpoints of a login below Path.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var doc any
+	i.allowOrigin(w, r)
 	switch strings.TrimPrefix(r.URL.Path, Path) {
 	case "/.well-known/openid-configuration":
-		doc = map[string]any{
+		answer(w, http.StatusOK, map[string]any{
 			"issuer":                                i.url,
+			"authorization_endpoint":                i.url + "/authorize",
+			"token_endpoint":                        i.url + "/token",
+			"end_session_endpoint":                  i.url + "/logout",
 			"jwks_uri":                              i.url + "/jwks.json",
-			"response_types_supported":              []string{"id_token"},
+			"response_types_supported":              []string{"code"},
+			"grant_types_supported":                 []string{"authorization_code"},
+			"code_challenge_methods_supported":      []string{"S256"},
+			"token_endpoint_auth_methods_supported": []string{"none"},
+			"scopes_supported":                      []string{"openid"},
 			"subject_types_supported":               []string{"public"},
 			"id_token_signing_alg_values_supported": []string{"RS256"},
-		}
+		})
 	case "/jwks.json":
-		doc = map[string]any{"keys": []any{map[string]string{
+		answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]string{
 			"kty": "RSA",
 			"use": "sig",
 			"alg": "RS256",
 			"kid": i.kid,
 			"n":   base64.RawURLEncoding.EncodeToString(i.key.N.Bytes()),
 			"e":   base64.RawURLEncoding.EncodeToString(big.NewInt(int64(i.key.E)).Bytes()),
-		}}}
+		}}})
+	case "/authorize":
+		i.authorize(w, r)
+	case "/token":
+		i.token(w, r)
+	case "/logout":
+		i.logout(w, r)
 	default:
 		http.NotFound(w, r)
-		return
 	}
+}
+
+// answer writes JSON that nobody keeps.
+func answer(w http.ResponseWriter, status int, doc any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(doc) // a caller that left needs no answer
 }
