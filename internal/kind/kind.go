@@ -169,6 +169,9 @@ type Call struct {
 	// Admin: the caller may use what belongs to nobody's tenant. Granted tells whether an admin allowed the caller's tenant a thing. Only set for Check.
 	Admin   bool
 	Granted func(kind deploy.GrantKind, value string) bool
+	// Names: Check is also to tell whose the things are that have the names which ours would have. Only plans ask: the real thing finds out by itself when it
+	// comes to them, and leaves them alone.
+	Names bool
 	// Quotas is where Check notes the limits that it looked at, whether they have room or not.
 	Quotas []deploy.QuotaUse
 	// Price answers what AWS charges for something in the Region, if the price list says. Only set for Cost.

@@ -121,10 +121,13 @@ func notPriced(c *Call, note string) string {
 	return fmt.Sprintf("Not priced here: the price list has no figure for it in %s. %s", c.Owner.Region, note)
 }
 
-// Taken makes a finding of a refusal that says whose a name is (Foreign); any other error stays one.
+// Taken makes a warning of a refusal that says whose a name is (Foreign); any other error stays one.
 func Taken(c *Call, err error) ([]deploy.Finding, error) {
 	if e, ok := errors.AsType[*deploy.Error](err); ok && e.Class == deploy.Conflict {
-		return []deploy.Finding{e.At(c.Pointer).Finding()}, nil
+		f := e.At(c.Pointer).Finding()
+		f.Level = deploy.LevelWarning
+
+		return []deploy.Finding{f}, nil
 	}
 
 	return nil, err

@@ -157,7 +157,7 @@ func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequ
 		return Admitted{}, unprobeable()
 	}
 
-	x, err := c.examine(ctx, p, next, nil)
+	x, err := c.examine(ctx, p, next, nil, false)
 	if err != nil {
 		return Admitted{}, err
 	}

@@ -64,7 +64,7 @@ func (c *Control) items(p deploy.Principal, d deploy.Deployment, standing []depl
 
 // examine asks every kind that can tell beforehand. It makes no changing call. A plan and the real thing both stand on it: what the one finds, the other is
 // refused for.
-func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
+func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Deployment, standing []deploy.Resource, names bool) (*examination, error) {
 	x, err := c.items(p, d, standing)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Depl
 	)
 
 	for i := range x.items {
-		x.calls[i].Granted = granted
+		x.calls[i].Granted, x.calls[i].Names = granted, names
 
 		if checker, ok := x.kinds[i].(kind.Checker); ok {
 			wait.Go(func() { findings[i], errs[i] = checker.Check(ctx, x.calls[i]) })
@@ -160,14 +160,16 @@ func (c *Control) permitted(ctx context.Context, x *examination) []deploy.Findin
 }
 
 // examineUpdate is the examination of a change: first whether AWS allows it at all.
-func (c *Control) examineUpdate(ctx context.Context, p deploy.Principal, before deploy.Spec, d deploy.Deployment, standing []deploy.Resource) (*examination, error) {
+func (c *Control) examineUpdate(
+	ctx context.Context, p deploy.Principal, before deploy.Spec, d deploy.Deployment, standing []deploy.Resource, names bool,
+) (*examination, error) {
 	findings, err := c.unchangeable(before, d.Spec)
 	if err != nil {
 		return nil, err
 	}
 
 	if len(findings) == 0 {
-		return c.examine(ctx, p, d, standing)
+		return c.examine(ctx, p, d, standing, names)
 	}
 
 	x, err := c.items(p, d, standing)
@@ -215,7 +217,7 @@ func (c *Control) Plan(ctx context.Context, p deploy.Principal, req CreateReques
 			x.findings = []deploy.Finding{deploy.AsError(unprobeable()).Finding()}
 		}
 	case h.Phase.Vacant():
-		if x, err = c.examine(ctx, p, d, nil); err == nil {
+		if x, err = c.examine(ctx, p, d, nil, true); err == nil {
 			err = c.room(ctx, x, d)
 		}
 	default:
@@ -280,7 +282,7 @@ func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req Update
 			x.findings = []deploy.Finding{*hindrance}
 		}
 	default:
-		if x, err = c.examineUpdate(ctx, p, before, next, record.Resources); err == nil {
+		if x, err = c.examineUpdate(ctx, p, before, next, record.Resources, true); err == nil {
 			err = c.room(ctx, x, next)
 		}
 	}

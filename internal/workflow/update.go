@@ -42,7 +42,7 @@ func (c *Control) Update(ctx context.Context, p deploy.Principal, req UpdateRequ
 			expire(header, op.CreateTime.Add(req.TTL), op.CreateTime)
 		}
 
-		x, err := c.examineUpdate(ctx, p, op.Before.Spec, *header, standing)
+		x, err := c.examineUpdate(ctx, p, op.Before.Spec, *header, standing, false)
 		if err != nil {
 			return err
 		}

@@ -164,7 +164,8 @@ func refs(w *simulation.World) map[string]string {
 	return all
 }
 
-// What a plan finds, the real thing is refused for, and nothing is made.
+// What a plan finds to be wrong, the real thing is refused for, and nothing is made. Of somebody else's things under our names it warns: the real thing finds out
+// when it comes to them, and leaves them alone.
 func TestFindingsAreTheRefusal(t *testing.T) {
 	t.Parallel()
 
@@ -289,6 +290,29 @@ func TestFindingsAreTheRefusal(t *testing.T) {
 				things := w.AWS.Settings()
 
 				_, err := w.Control.Create(ctx, who(key.Tenant), req)
+
+				if p.Findings[0].Level == deploy.LevelWarning {
+					if err != nil {
+						t.Fatalf("%s: a warning refuses nothing: %v", tc.reason, err)
+					}
+
+					settled(ctx, t, w, key, deploy.PhaseFailed)
+
+					record := must[*store.Record](t)(w.Store.Load(ctx, key))
+					if e := record.Operation.Error; e == nil || e.Code != p.Findings[0].Code {
+						t.Errorf("%s: the create failed for another reason: %v", tc.reason, e)
+					}
+
+					after := w.AWS.Settings()
+					for id := range things {
+						if things[id] != after[id] {
+							t.Errorf("%s: theirs was %s and is %s", tc.reason, things[id], after[id])
+						}
+					}
+
+					return
+				}
+
 				if err == nil {
 					settled(ctx, t, w, key, deploy.PhaseActive) // a bubble must not end with somebody at work
 				}

@@ -10,6 +10,10 @@ import (
 
 // vacant finds out whether the name of the bucket that we would make is free, or ours. Names of buckets are shared with everybody in the partition.
 func (b *Bucket) vacant(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
+	if !c.Names {
+		return nil, nil
+	}
+
 	bucket, _ := c.Owner.Bucket(c.Spec)
 
 	id, err := b.find(ctx, c, bucket)

@@ -11,6 +11,10 @@ import (
 
 // Vacant finds out whether a role's name is free, or ours.
 func Vacant(ctx context.Context, api API, c *kind.Call, name string) ([]deploy.Finding, error) {
+	if !c.Names {
+		return nil, nil
+	}
+
 	role, err := get(ctx, api, name)
 	if err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {
 		return nil, err

@@ -10,6 +10,10 @@ import (
 
 // Check implements kind.Checker: a name that is free, or ours.
 func (l *LaunchTemplate) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
+	if !c.Names {
+		return nil, nil
+	}
+
 	found, err := l.named(ctx, c)
 	if err != nil || found == nil || c.Owns(ec2tag.Map(found.Tags)) {
 		return nil, err

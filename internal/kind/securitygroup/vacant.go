@@ -17,7 +17,7 @@ import (
 // brings can hold somebody else's.
 func (s *SecurityGroup) vacant(ctx context.Context, c *kind.Call) ([]deploy.Finding, error) {
 	existing := c.Spec.Network.Existing
-	if existing == nil {
+	if existing == nil || !c.Names {
 		return nil, nil
 	}
 
