@@ -5,10 +5,9 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -32,33 +31,15 @@ type carrier struct {
 	log       *slog.Logger
 }
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	c, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(c.handle)
-}
-
-func wire(ctx context.Context, log *slog.Logger) (*carrier, error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	return &carrier{log: log, publisher: &courier.Publisher{
+func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, events.DynamoDBEvent) (events.DynamoDBEventResponse, error), error) {
+	carrier := &carrier{log: log, publisher: &courier.Publisher{
 		Bus: awsevents.NewBus(eventbridge.NewFromConfig(sdk), c.Bus, c.Installation), Queue: awsevents.NewQueue(sqs.NewFromConfig(sdk), c.Queue),
 		Webhooks: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table),
-	}}, nil
+	}}
+
+	return carrier.handle, nil
 }
 
 // handle carries out a batch. The first that fails ends it: Lambda calls again with that one and those behind it, so their order stays.

@@ -7,12 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -41,24 +40,9 @@ type postman struct {
 	log     *slog.Logger
 }
 
-func main() {
-	log := awsconf.Logger()
+func main() { awsconf.Start(wire) }
 
-	p, err := wire(context.Background(), log)
-	if err != nil {
-		log.Error("start", "error", err)
-		os.Exit(1)
-	}
-
-	lambda.Start(p.handle)
-}
-
-func wire(ctx context.Context, log *slog.Logger) (*postman, error) {
-	c, err := awsconf.Load[config]()
-	if err != nil {
-		return nil, err
-	}
-
+func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, events.SQSEvent) (events.SQSEventResponse, error), error) {
 	origins, err := awsconf.JSON[[]string]("WEBHOOK_ORIGINS", c.Origins)
 	if err != nil {
 		return nil, err
@@ -69,15 +53,12 @@ func wire(ctx context.Context, log *slog.Logger) (*postman, error) {
 		return nil, err
 	}
 
-	sdk, err := awsconf.SDK(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	return &postman{
+	p := &postman{
 		courier: &courier.Courier{Webhooks: dynamo.New(dynamodb.NewFromConfig(sdk), c.Table), Caller: out, Now: time.Now, Log: log},
 		queue:   awsevents.NewQueue(sqs.NewFromConfig(sdk), c.Queue), log: log,
-	}, nil
+	}
+
+	return p.handle, nil
 }
 
 // handle delivers a batch. The first that fails ends it, as the order of a FIFO queue asks for.

@@ -167,7 +167,9 @@ func (m *mapping) readStream() {
 }
 
 func (m *mapping) begin(at any) error {
-	var table struct{ Table struct{ LatestStreamArn string } }
+	var table struct {
+		Table struct{ LatestStreamArn string }
+	}
 	if err := m.ask("dynamodb", "DynamoDB_20120810.DescribeTable", map[string]any{"TableName": m.Table}, &table); err != nil {
 		return err
 	}
