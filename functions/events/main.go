@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -42,11 +43,16 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, eve
 	return carrier.handle, nil
 }
 
-// handle carries out a batch. The first that fails ends it: Lambda calls again with that one and those behind it, so their order stays.
+// handle carries out a batch. The first that fails ends it: Lambda calls again with that one and those behind it, so their order stays. A batch that made no
+// headway fails as a whole, for then Lambda halves it: what can never be carried ends alone and is given up alone.
 func (c *carrier) handle(ctx context.Context, batch events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
-	for _, r := range batch.Records {
+	for i, r := range batch.Records {
 		if err := c.carry(ctx, r.Change.NewImage); err != nil {
 			c.log.ErrorContext(ctx, "carry an event", "record", r.Change.SequenceNumber, "error", err)
+
+			if i == 0 && len(batch.Records) > 1 {
+				return events.DynamoDBEventResponse{}, errors.New("the first record of the batch cannot be carried")
+			}
 
 			return events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{{ItemIdentifier: r.Change.SequenceNumber}}}, nil
 		}

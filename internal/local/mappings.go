@@ -39,6 +39,9 @@ type mappings struct {
 	world *World
 	stack *Stack
 	list  []*mapping
+	// invoke calls a function, ask calls moto.
+	invoke func(ctx context.Context, arn string, event []byte) (payload []byte, fault string, err error)
+	ask    func(scope, target string, in, out any) error
 
 	ctx     context.Context //nolint:containedctx // it is the life of the goroutines that stop ends
 	cancel  context.CancelFunc
@@ -54,7 +57,8 @@ type mapping struct {
 }
 
 func newMappings(w *World, s *Stack) (*mappings, error) {
-	m := &mappings{world: w, stack: s}
+	m := &mappings{world: w, stack: s, invoke: s.invoke}
+	m.ask = m.askMoto
 	for _, declared := range w.Resources.Mappings {
 		one := &mapping{Mapping: declared, mappings: m, source: queues, told: make(chan struct{}, 1)}
 		if declared.Table != "" {
@@ -200,31 +204,33 @@ func sequence(r record) string {
 }
 
 // bring calls the function with a stream's records until all are through. What failed is tried again, from the first that failed on, before anything else
-// of the shard; after the last try the failed ones go to the destination.
+// of the shard; a batch that failed whole is halved. After the last try the batch goes to the destination.
 func (m *mapping) bring(records []record) {
 	for _, r := range records {
 		r["eventSourceARN"], r["eventSource"], r["awsRegion"] = m.Source, "aws:dynamodb", Region
 	}
 	size, tries := len(records), 0
 	for len(records) > 0 && m.ctx.Err() == nil {
-		batch := records[:min(max(size, 1), len(records))]
+		batch := records[:min(size, len(records))]
 		done, err := m.through(batch)
 		if err != nil {
 			m.failed("call the function", err)
 		}
-		if done > 0 {
-			records, tries = records[done:], 0
-			if done == len(batch) {
-				size = len(records)
-				continue
-			}
-		}
-		if m.Bisect && err != nil && len(batch) > 1 {
-			size = len(batch) / 2
+		records = records[done:]
+		switch {
+		case done == len(batch):
+			size, tries = max(1, len(records)), 0
+			continue
+		case done > 0:
+			size, tries = len(batch)-done, 0
+		case m.Bisect && err != nil && len(batch) > 1:
+			size = len(batch) / 2 // no try: Lambda API reference, BisectBatchOnFunctionError
+			continue
 		}
 		if tries++; m.Retries >= 0 && tries > m.Retries {
-			m.giveUp(batch, tries)
-			records, tries, size = records[min(len(batch), len(records)):], 0, len(records)
+			m.giveUp(batch[done:], tries)
+			records, tries = records[len(batch)-done:], 0
+			size = max(1, len(records))
 			continue
 		}
 		m.pause(min(time.Duration(tries)*time.Second, maxRetryWait))
@@ -251,7 +257,7 @@ func (m *mapping) call(records []record) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, fault, err := m.stack.invoke(m.ctx, m.Function, event)
+	answer, fault, err := m.invoke(m.ctx, m.Function, event)
 	if err != nil {
 		return nil, err
 	}
@@ -399,8 +405,8 @@ func (m *mapping) work(url string, messages []message) {
 	}
 }
 
-// ask calls moto itself by one of the JSON protocols, whose words are those of Lambda's events, too.
-func (m *mappings) ask(scope, target string, in, out any) error {
+// askMoto calls moto itself by one of the JSON protocols, whose words are those of Lambda's events, too.
+func (m *mappings) askMoto(scope, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
