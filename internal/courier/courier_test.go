@@ -337,14 +337,20 @@ func TestSignature(t *testing.T) {
 	}
 
 	for reason, forge := range map[string]func() (http.Header, []byte){
-		"the body was changed":    func() (http.Header, []byte) { h, _ := sent(same, now); return h, []byte(`{"sequence":2}`) },
-		"the id was changed":      func() (http.Header, []byte) { h, b := sent(same, now); h.Set("Webhook-Id", "evt_2"); return h, b },
-		"it is sent again later":  func() (http.Header, []byte) { return sent(same, now.Add(-6*time.Minute)) },
-		"it is from the future":   func() (http.Header, []byte) { return sent(same, now.Add(6*time.Minute)) },
-		"another webhook's":       func() (http.Header, []byte) { return sent(func(w *deploy.Webhook, _ *courier.Delivery) { w.Secret = secret(t) }, now) },
-		"the time was changed":    func() (http.Header, []byte) { h, b := sent(same, now); h.Set("Webhook-Timestamp", "1"); return h, b },
-		"there is no signature":   func() (http.Header, []byte) { h, b := sent(same, now); h.Del("Webhook-Signature"); return h, b },
-		"the signature is no mac": func() (http.Header, []byte) { h, b := sent(same, now); h.Set("Webhook-Signature", "v1,AAAA"); return h, b },
+		"the body was changed":   func() (http.Header, []byte) { h, _ := sent(same, now); return h, []byte(`{"sequence":2}`) },
+		"the id was changed":     func() (http.Header, []byte) { h, b := sent(same, now); h.Set("Webhook-Id", "evt_2"); return h, b },
+		"it is sent again later": func() (http.Header, []byte) { return sent(same, now.Add(-6*time.Minute)) },
+		"it is from the future":  func() (http.Header, []byte) { return sent(same, now.Add(6*time.Minute)) },
+		"another webhook's": func() (http.Header, []byte) {
+			return sent(func(w *deploy.Webhook, _ *courier.Delivery) { w.Secret = secret(t) }, now)
+		},
+		"the time was changed":  func() (http.Header, []byte) { h, b := sent(same, now); h.Set("Webhook-Timestamp", "1"); return h, b },
+		"there is no signature": func() (http.Header, []byte) { h, b := sent(same, now); h.Del("Webhook-Signature"); return h, b },
+		"the signature is no mac": func() (http.Header, []byte) {
+			h, b := sent(same, now)
+			h.Set("Webhook-Signature", "v1,AAAA")
+			return h, b
+		},
 	} {
 		if h, b := forge(); verifier.Verify(b, h) == nil {
 			t.Errorf("it is taken although %s", reason)

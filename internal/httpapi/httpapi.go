@@ -64,8 +64,8 @@ type Options struct {
 	RequestID func(*http.Request) string
 	// CheckURL tells why a webhook's URL cannot be called.
 	CheckURL func(url string) *deploy.Error
-	Clock     workflow.Clock
-	Log       *slog.Logger
+	Clock    workflow.Clock
+	Log      *slog.Logger
 	// Version is the product's, for the OpenAPI document.
 	Version string
 	// Portal is served at /portal and below, open to all.

@@ -347,7 +347,7 @@ func (m *mapping) readQueue() {
 			calls.Go(func() {
 				defer func() { <-slots }()
 				m.work(url, page.Messages)
-				m.mappings.tell(queues) // what was behind them in their group
+				m.tell(queues) // what was behind them in their group
 			})
 			continue
 		}

@@ -17,7 +17,9 @@ import (
 )
 
 // written keeps the items that the store writes.
-type written struct{ items []map[string]types.AttributeValue }
+type written struct {
+	items []map[string]types.AttributeValue
+}
 
 func (w *written) Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
 	return &dynamodb.QueryOutput{}, nil
