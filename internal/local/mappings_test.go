@@ -6,10 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/samtemplate"
@@ -127,6 +136,69 @@ func TestFilters(t *testing.T) {
 	for reason, bad := range map[string]string{"not JSON": `{`, "a matcher that is not played": `{"eventName": [{"exists": true}]}`} {
 		if _, err := newMappings(&World{Resources: &samtemplate.Stack{Mappings: []samtemplate.Mapping{{Filters: []json.RawMessage{json.RawMessage(bad)}}}}}, &Stack{}); err == nil {
 			t.Errorf("%s is taken", reason)
+		}
+	}
+}
+
+// testSources writes to a table and a queue and finds in the function's log what it was called with.
+func testSources(t *testing.T, s *Stack, w *World, log string) {
+	t.Helper()
+	table, key := w.Resources.Tables[0].Name, func(pk string) map[string]dynamotypes.AttributeValue {
+		return map[string]dynamotypes.AttributeValue{"pk": &dynamotypes.AttributeValueMemberS{Value: pk}}
+	}
+	db := dynamodb.NewFromConfig(user(s, w))
+	put := func(pk string, condition *string) dynamotypes.TransactWriteItem {
+		return dynamotypes.TransactWriteItem{Put: &dynamotypes.Put{TableName: &table, Item: key(pk), ConditionExpression: condition}}
+	}
+	write := func(items ...dynamotypes.TransactWriteItem) error {
+		_, err := db.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{TransactItems: items})
+		return err
+	}
+	fresh := aws.String("attribute_not_exists(pk)")
+	for i := range 5 {
+		if err := write(put(fmt.Sprintf("E#%d", i), fresh), put(fmt.Sprintf("X#%d", i), nil)); err != nil {
+			t.Fatal(err)
+		}
+		// One that is refused leaves no trace and stops no reader.
+		if err := write(put(fmt.Sprintf("E#refused%d", i), nil), put("E#0", fresh)); err == nil {
+			t.Fatal("a transaction that rests on what is not so was taken")
+		}
+	}
+	queue := sqs.NewFromConfig(user(s, w))
+	if _, err := queue.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &w.Resources.Queues[0].URL, MessageBody: aws.String("a message")}); err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for end := time.Now().Add(time.Minute); len(seen) < 6; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the function was told of %v", seen)
+		}
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = nil
+		for _, m := range regexp.MustCompile(`"Keys":\{"pk":\{"S":"([^"]*)"|(a message)`).FindAllStringSubmatch(string(text), -1) {
+			seen = append(seen, m[1]+m[2])
+		}
+	}
+	stream := slices.DeleteFunc(slices.Clone(seen), func(x string) bool { return x == "a message" })
+	if diff := cmp.Diff([]string{"E#0", "E#1", "E#2", "E#3", "E#4"}, stream); diff != "" || len(seen) != 6 {
+		t.Errorf("what the stream brought, beside the message (-want +got):\n%s", diff)
+	}
+	// Nothing stays in the queue.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		out, err := queue.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+			QueueUrl: &w.Resources.Queues[0].URL, AttributeNames: []sqstypes.QueueAttributeName{"All"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Attributes["ApproximateNumberOfMessages"] == "0" && out.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the message stays: %v", out.Attributes)
 		}
 	}
 }
