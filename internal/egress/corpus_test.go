@@ -67,6 +67,10 @@ func hostile() []group {
 		{"a fragment never arrives, and hides a host from parsers", []string{
 			"https://example.com/#x", "https://example.com/#", "https://example.com#@127.0.0.1/", "https://127.0.0.1#.example.com/", "https://example.com/?#",
 		}},
+		{"what is sent would not be what was written", []string{
+			"HTTPS://example.com/", "hTTps://example.com/", `https://example.com/"quoted"`, "https://example.com/<tag>", "https://example.com/{a}", "https://example.com/a^b", "https://example.com/`id`",
+			"https://example.com/%zz", "https://example.com/%", "https://example.com/|x",
+		}},
 		{"too long to be kept", []string{"https://example.com/" + strings.Repeat("a", 2048)}},
 	}
 }
