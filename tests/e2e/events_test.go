@@ -123,7 +123,7 @@ func (w *world) eventually(what string, so func() bool) {
 	}
 }
 
-func (w *world) queue(logicalID string) samtemplate.Queue {
+func (w *world) sqsQueue(logicalID string) samtemplate.Queue {
 	w.Helper()
 
 	for _, q := range w.Resources.Queues {
@@ -186,7 +186,7 @@ func TestEventsGoOut(t *testing.T) {
 	heard := w.listen()
 
 	// A day of tries made short: three, whatever the template says.
-	hooks, letters := w.queue("WebhookQueue"), w.queue("DeadWebhooks")
+	hooks, letters := w.sqsQueue("WebhookQueue"), w.sqsQueue("DeadWebhooks")
 	must[*sqs.SetQueueAttributesOutput](w)(w.aws.sqs.SetQueueAttributes(w.Context(), &sqs.SetQueueAttributesInput{
 		QueueUrl: &hooks.URL, Attributes: map[string]string{"RedrivePolicy": `{"deadLetterTargetArn": "` + letters.ARN + `", "maxReceiveCount": 3}`},
 	}))
@@ -312,7 +312,7 @@ func TestUnsubscribedHearsNothing(t *testing.T) {
 
 	w.eventually("the other goes on hearing", func() bool { all := stays.seen(); return len(all) > 0 && all[len(all)-1].Phase == "ACTIVE" })
 
-	q := w.queue("WebhookQueue")
+	q := w.sqsQueue("WebhookQueue")
 	w.eventually("nothing is left for it", func() bool {
 		out := must[*sqs.GetQueueAttributesOutput](w)(w.aws.sqs.GetQueueAttributes(w.Context(), &sqs.GetQueueAttributesInput{
 			QueueUrl: &q.URL, AttributeNames: []sqstypes.QueueAttributeName{"All"},
@@ -321,7 +321,7 @@ func TestUnsubscribedHearsNothing(t *testing.T) {
 		return out.Attributes["ApproximateNumberOfMessages"] == "0" && out.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
 	})
 
-	if left := w.bodies(w.queue("DeadWebhooks").URL); len(left) > 0 {
+	if left := w.bodies(w.sqsQueue("DeadWebhooks").URL); len(left) > 0 {
 		t.Errorf("dead letters: %v", left)
 	}
 
