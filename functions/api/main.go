@@ -19,6 +19,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awspermits"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awssfn"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/egress"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/lambdahttp"
@@ -50,6 +51,7 @@ type config struct {
 	OidcClientID  string `env:"OIDC_CLIENT_ID"`
 	OidcScope     string `env:"OIDC_SCOPE"`
 	PortalConnect string `env:"PORTAL_CONNECT"`
+	Origins       string `env:"WEBHOOK_ORIGINS"`
 }
 
 // version is set by the linker.
@@ -64,6 +66,16 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 	}
 
 	limits, err := awsconf.JSON[deploy.Limits]("TENANT_LIMITS", c.TenantLimits)
+	if err != nil {
+		return nil, err
+	}
+
+	origins, err := awsconf.JSON[[]string]("WEBHOOK_ORIGINS", c.Origins)
+	if err != nil {
+		return nil, err
+	}
+
+	out, err := egress.New(origins)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +120,8 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (lambdahttp.Handler, error
 
 	handler := httpapi.New(httpapi.Options{
 		Control: control, Records: table, Graphs: graphs, Place: deploy.Place{Partition: c.Partition, Account: c.Account, Region: c.Region},
-		Principal: principals.Principal, RequestID: lambdahttp.RequestID, Clock: workflow.WallClock{}, Log: log, Version: version, Portal: page,
+		Principal: principals.Principal, RequestID: lambdahttp.RequestID, CheckURL: out.CheckURL, Clock: workflow.WallClock{}, Log: log,
+		Version: version, Portal: page,
 	})
 
 	return lambdahttp.New(handler, log), nil

@@ -37,6 +37,8 @@ func routes() map[string][]string {
 		"/v1/kinds":                            {"GET"},
 		"/v1/audit":                            {"GET"},
 		"/v1/grants":                           {"DELETE", "GET", "POST"},
+		"/v1/webhooks":                         {"GET", "POST"},
+		"/v1/webhooks/{id}":                    {"DELETE"},
 		"/v1/deployments/{name}:drift":         {"POST"},
 		"/v1/deployments/{name}:extend":        {"POST"},
 		"/v1/deployments/{name}:repair":        {"POST"},
@@ -112,7 +114,7 @@ func TestRoutes(t *testing.T) {
 
 	for _, absent := range []string{
 		"GET /", "GET /v1", "GET /v1/", "GET /v1/deployments/", "GET /v1/deployments/team-a/", "GET /v1/deployments:plan",
-		"POST /v1/operations/team-a-1:retry", "GET /v1/webhooks", "GET /portal/", "GET /openapi.yaml",
+		"POST /v1/operations/team-a-1:retry", "GET /v1/webhooks/", "GET /portal/", "GET /openapi.yaml",
 		"GET /openapi-3.0.json", "GET /schemas/Problem.json", "GET /v1/deployments/team-a/configuration/x", "GET /V1/kinds", "GET //v1/kinds", "GET /v1/../v1/kinds", "GET /v2/deployments",
 	} {
 		method, path, _ := strings.Cut(absent, " ")

@@ -49,6 +49,7 @@ type Records interface {
 	Orphans(ctx context.Context, size int, after string) (page []deploy.Orphan, more bool, err error)
 	store.Trail
 	store.Grants
+	store.Webhooks
 }
 
 // Options are what the API stands on. All but RequestID, Version and Portal must be set.
@@ -61,8 +62,10 @@ type Options struct {
 	Principal func(*http.Request) (deploy.Principal, error)
 	// RequestID names the request in problems; empty where nothing names requests.
 	RequestID func(*http.Request) string
-	Clock     workflow.Clock
-	Log       *slog.Logger
+	// CheckURL tells why a webhook's URL cannot be called.
+	CheckURL func(url string) *deploy.Error
+	Clock    workflow.Clock
+	Log      *slog.Logger
 	// Version is the product's, for the OpenAPI document.
 	Version string
 	// Portal is served at /portal and below, open to all.
@@ -106,6 +109,7 @@ func New(o Options) http.Handler {
 	s.changing()
 	s.audit()
 	s.grants()
+	s.webhooks()
 	s.kinds()
 	s.orphans()
 	s.open()

@@ -192,8 +192,17 @@ func (w *world) options() httpapi.Options {
 
 	return httpapi.Options{
 		Control: control, Records: w.store, Graphs: w.graphs, Place: deploy.Place{Partition: "aws", Account: w.place.Account, Region: w.place.Region},
-		Principal: principal, RequestID: func(r *http.Request) string { return r.Header.Get("X-Test-Request") }, Clock: w.clock, Log: log, Version: "1.2.3",
+		Principal: principal, RequestID: func(r *http.Request) string { return r.Header.Get("X-Test-Request") }, CheckURL: checkURL, Clock: w.clock, Log: log, Version: "1.2.3",
 	}
+}
+
+// checkURL stands for the checks of another room.
+func checkURL(url string) *deploy.Error {
+	if strings.HasPrefix(url, "https://") {
+		return nil
+	}
+
+	return deploy.Errorf(deploy.Invalid, "invalid_url", "The URL cannot be called: its scheme is not https.").At("/url").WithRemedy("Name another.")
 }
 
 type locked struct {

@@ -15,8 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/samtemplate"
 )
@@ -30,6 +32,9 @@ type clients struct {
 func newClients(url string) *clients { return &clients{url: url, transport: &http.Transport{}} }
 
 func (c *clients) close() { c.transport.CloseIdleConnections() }
+
+// client sends what is made by hand.
+func (c *clients) client() *http.Client { return &http.Client{Transport: c.transport} }
 
 // config is for one account, which moto takes from a header.
 func (c *clients) config(account string) aws.Config {
@@ -60,6 +65,14 @@ func (s *Stack) bootstrap(ctx context.Context, w *World) error {
 			return err
 		}
 	}
+	for _, name := range w.Resources.Buses {
+		if _, err := eventbridge.NewFromConfig(cfg).CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: &name}); err != nil {
+			return fmt.Errorf("create event bus %s: %w", name, err)
+		}
+	}
+	if err := createQueues(ctx, sqs.NewFromConfig(cfg), w.Resources.Queues); err != nil {
+		return err
+	}
 	iamc := iam.NewFromConfig(cfg)
 	for _, p := range w.Resources.Policies {
 		in := &iam.CreatePolicyInput{PolicyName: &p.Name, Path: &p.Path, PolicyDocument: aws.String(string(p.Document))}
@@ -88,6 +101,21 @@ func (s *Stack) bootstrap(ctx context.Context, w *World) error {
 		in := &sfn.CreateStateMachineInput{Name: &m.Name, RoleArn: &m.RoleARN, Definition: aws.String(string(definition))}
 		if _, err := sfn.NewFromConfig(cfg).CreateStateMachine(ctx, in); err != nil {
 			return fmt.Errorf("create state machine %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// createQueues makes first those that others send their dead letters to.
+func createQueues(ctx context.Context, c *sqs.Client, queues []samtemplate.Queue) error {
+	for _, last := range []bool{false, true} {
+		for _, q := range queues {
+			if _, redrives := q.Attributes["RedrivePolicy"]; redrives != last {
+				continue
+			}
+			if _, err := c.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &q.Name, Attributes: q.Attributes}); err != nil {
+				return fmt.Errorf("create queue %s: %w", q.Name, err)
+			}
 		}
 	}
 	return nil

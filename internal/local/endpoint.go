@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -58,37 +59,87 @@ func botocoreModels(venv string) (string, error) {
 	return found[0], nil
 }
 
-// watched tells the rules of executions that somebody starts, because moto tells nobody.
+// watched tells the rules of executions that somebody starts, and the mappings of what somebody writes to a table or a queue, because moto tells nobody.
 func (s *Stack) watched(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Amz-Target") != "AWSStepFunctions.StartExecution" {
+		service, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		world := s.worldOf(r)
+		if world == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		// 1 MiB is the quota of a StartExecution request.
-		body, err := io.ReadAll(io.LimitReader(r.Body, 2<<20))
-		if err != nil {
-			return // the caller left
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
-
-		var in struct{ StateMachineArn, Name string }
-		if json.Unmarshal(body, &in) != nil || in.Name == "" {
-			return
-		}
-		parts := strings.Split(in.StateMachineArn, ":")
-		if len(parts) != 7 {
-			return
-		}
-		s.mu.Lock()
-		world := s.worlds[parts[4]]
-		s.mu.Unlock()
-		if world != nil {
-			parts[5] = "execution"
-			world.rules.watch(strings.Join(parts, ":") + ":" + in.Name)
+		switch {
+		case service == "AWSStepFunctions" && action == "StartExecution":
+			if body, ok := kept(r); ok {
+				next.ServeHTTP(w, r)
+				world.started(body)
+			}
+		case strings.HasPrefix(service, "DynamoDB_") && !strings.HasPrefix(action, "Get") && action != "Query":
+			next.ServeHTTP(w, r)
+			world.mappings.tell(streams)
+		case service == "AmazonSQS":
+			if body, ok := kept(r); ok {
+				if action == "ChangeMessageVisibility" {
+					shortenVisibility(r, body, s.opts.WaitFactor)
+				}
+				next.ServeHTTP(w, r)
+				world.mappings.tell(queues)
+			}
+		default:
+			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// worldOf is the world of whoever signed a request, or nil.
+func (s *Stack) worldOf(r *http.Request) *World {
+	m := accessKey.FindStringSubmatch(r.Header.Get("Authorization"))
+	if m == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.worlds[m[1]]
+}
+
+// kept reads a body and leaves it to be read again. It fails if the caller left.
+func kept(r *http.Request) ([]byte, bool) {
+	// 1 MiB is the quota of a StartExecution request, and of a message.
+	body, err := io.ReadAll(io.LimitReader(r.Body, 2<<20))
+	if err != nil {
+		return nil, false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, true
+}
+
+func (w *World) started(body []byte) {
+	var in struct{ StateMachineArn, Name string }
+	if json.Unmarshal(body, &in) != nil || in.Name == "" {
+		return
+	}
+	parts := strings.Split(in.StateMachineArn, ":")
+	if len(parts) != 7 {
+		return
+	}
+	parts[5] = "execution"
+	w.rules.watch(strings.Join(parts, ":") + ":" + in.Name)
+}
+
+// shortenVisibility makes the wait of a message shorter as those of a state machine are.
+func shortenVisibility(r *http.Request, body []byte, factor float64) {
+	var in map[string]any
+	if json.Unmarshal(body, &in) != nil {
+		return
+	}
+	seconds, ok := in["VisibilityTimeout"].(float64)
+	if !ok || seconds <= 0 {
+		return
+	}
+	in["VisibilityTimeout"] = max(1, int(math.Round(seconds*factor)))
+	if body, err := json.Marshal(in); err == nil {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
 }
 
 // accessKey takes apart the access key ids that are known here.

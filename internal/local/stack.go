@@ -1,6 +1,6 @@
 // Package local runs the whole product on this computer from its SAM template: moto stands for AWS,
-// and this process plays what moto does not: Lambda, API Gateway, EventBridge and an OpenID Connect
-// issuer.
+// and this process plays what moto does not: Lambda and its event source mappings, API Gateway,
+// EventBridge's schedules and status events, and an OpenID Connect issuer.
 //
 //	PORT     the API (package frontdoor)
 //	PORT+1   the AWS endpoint: Lambda calls to package lambdapool, the issuer (package oidc),
@@ -107,6 +107,8 @@ type World struct {
 	server *http.Server
 	served chan struct{}
 	rules  *rules
+	// mappings are told of what is written to streams and queues.
+	mappings *mappings
 }
 
 // Start runs a stack with one world. It is ready when Start returns; ctx bounds the start only. End
@@ -243,6 +245,10 @@ func (s *Stack) startWorld(ctx context.Context, account string, ln net.Listener)
 	if err != nil {
 		return nil, err
 	}
+	w.mappings, err = newMappings(w, s)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.bootstrap(ctx, w); err != nil {
 		return nil, fmt.Errorf("set up account %s: %w", account, err)
 	}
@@ -256,6 +262,7 @@ func (s *Stack) startWorld(ctx context.Context, account string, ln net.Listener)
 		_ = w.server.Serve(ln) // returns when Close closes it
 	}()
 	w.rules.start()
+	w.mappings.start()
 	s.worlds[account] = w
 	return w, nil
 }
@@ -275,6 +282,8 @@ func (s *Stack) parameters(account string) (map[string]string, error) {
 		"OidcAudience":  oidc.Audience,
 		"OidcClientId":  oidc.PortalClient,
 		"IamPrincipals": string(principals),
+		// Whoever tries webhooks here listens here.
+		"WebhookOrigins": `["http://127.0.0.1:*"]`,
 	} {
 		if s.template.HasParameter(name) {
 			out[name] = value
@@ -378,6 +387,7 @@ func (w *World) Close() {
 
 func (w *World) stop() {
 	w.rules.stop()
+	w.mappings.stop()
 	w.server.Close()
 	<-w.served
 }

@@ -124,6 +124,8 @@ func TestStack(t *testing.T) {
 		}
 	})
 
+	t.Run("StreamsAndQueuesCallFunctions", func(t *testing.T) { testSources(t, s, second, filepath.Join(dir, "log", "worker.log")) })
+
 	t.Run("WorldsAreApart", func(t *testing.T) {
 		for _, w := range []*World{first, second} {
 			token, err := s.Token("acme", "admin")

@@ -13,10 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
@@ -32,6 +34,8 @@ type clients struct {
 	ec2   *ec2.Client
 	batch *batch.Client
 	sfn   *sfn.Client
+	sqs   *sqs.Client
+	bus   *eventbridge.Client
 }
 
 func newClients(endpoint, accessKey string) clients {
@@ -42,6 +46,7 @@ func newClients(endpoint, accessKey string) clients {
 	return clients{
 		s3:  s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		iam: iam.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), batch: batch.NewFromConfig(cfg), sfn: sfn.NewFromConfig(cfg),
+		sqs: sqs.NewFromConfig(cfg), bus: eventbridge.NewFromConfig(cfg),
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 )
 
 func mutations() []mutation {
-	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations(), planMutations())
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations(), planMutations(), eventMutations())
 }
 
 // planMutations let plans say something else than is done.

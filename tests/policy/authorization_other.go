@@ -3,15 +3,21 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"strings"
 )
 
-// otherRules are those of DynamoDB (list_amazondynamodb.html), Step Functions (list_awsstepfunctions.html) and Service Quotas (list_servicequotas.html).
+// otherRules are those of DynamoDB (list_amazondynamodb.html), Step Functions (list_awsstepfunctions.html), SQS (list_amazonsqs.html), EventBridge
+// (list_amazoneventbridge.html) and Service Quotas (list_servicequotas.html).
 func otherRules() map[string]rule {
 	rules := map[string]rule{
 		"dynamodb.TransactWriteItems": transact,
 		// A query of an index is asked for on the index, not on the table. DynamoDB Developer Guide, "Using IAM policy conditions".
 		"dynamodb.Query": func(w *World, in input) ([]Request, error) {
 			r := w.table("dynamodb:Query", in)
+			if r.Context == nil && in.text("IndexName") == "" {
+				r.Context = leading(in.sub("ExpressionAttributeValues").sub(":pk"))
+			}
+
 			if index := in.text("IndexName"); index != "" {
 				r.Resource += "/index/" + index
 			}
@@ -26,7 +32,32 @@ func otherRules() map[string]rule {
 			return []Request{{Action: "states:DescribeExecution", Resource: in.text("executionArn")}}, nil
 		},
 
+		// Each entry is asked for on the bus that it names, by name or ARN.
+		"eventbridge.PutEvents": func(w *World, in input) ([]Request, error) {
+			var list []Request
+			for _, e := range in.each("Entries") {
+				list = append(list, Request{Action: "events:PutEvents", Resource: w.arn("events", "event-bus/"+e.text("EventBusName"))})
+			}
+
+			return list, nil
+		},
+
 		"servicequotas.GetServiceQuota": anywhere("servicequotas:GetServiceQuota"),
+	}
+
+	for _, operation := range []string{"SendMessage", "ChangeMessageVisibility", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
+		rules["sqs."+operation] = func(w *World, in input) ([]Request, error) {
+			url := in.text("QueueUrl")
+
+			return []Request{{Action: "sqs:" + operation, Resource: w.arn("sqs", url[strings.LastIndex(url, "/")+1:])}}, nil
+		}
+	}
+
+	// The reading of a stream, which Lambda does in a function's name.
+	for _, operation := range []string{"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"} {
+		rules["dynamodbstreams."+operation] = func(_ *World, in input) ([]Request, error) {
+			return []Request{{Action: "dynamodb:" + operation, Resource: in.text("StreamArn")}}, nil
+		}
 	}
 
 	for _, operation := range []string{"GetItem", "PutItem", "DeleteItem"} {
@@ -44,12 +75,18 @@ func (w *World) table(action string, in input) Request {
 	r := Request{Action: action, Resource: w.arn("dynamodb", "table/"+in.text("TableName"))}
 
 	// The SDK's structure, or what it is on the wire.
-	pk := in.sub("Key").sub("pk")
-	if partition := cmp.Or(pk.text("Value"), pk.text("S")); partition != "" {
-		r.Context = Context{"dynamodb:LeadingKeys": {partition}}
-	}
+	r.Context = leading(in.sub("Key").sub("pk"))
 
 	return r
+}
+
+// leading is the context of one partition, whose key may not be told.
+func leading(pk input) Context {
+	if partition := cmp.Or(pk.text("Value"), pk.text("S")); partition != "" {
+		return Context{"dynamodb:LeadingKeys": {partition}}
+	}
+
+	return nil
 }
 
 // transact: a transaction is asked for as the calls that it is made of. DynamoDB Developer Guide, "Using IAM with DynamoDB transactions".

@@ -39,6 +39,21 @@ func TestEveryFunctionMayDoWhatItDoesAndNoMore(t *testing.T) {
 		})
 	}
 
+	t.Run("events out", func(t *testing.T) {
+		asks := eventsOut(t)
+
+		refused, err := g.Judge(asks)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		for _, r := range refused {
+			t.Errorf("AWS would refuse: %s", r)
+		}
+
+		all = append(all, asks...)
+	})
+
 	if t.Failed() {
 		t.Fatal("what AWS would refuse comes first")
 	}

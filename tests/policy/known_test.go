@@ -22,7 +22,7 @@ func TestTheTableKnowsEveryOperationThatTheCodeCanCall(t *testing.T) {
 
 	called := map[string]bool{}
 
-	for _, dir := range []string{"internal/kind", "internal/store/dynamo", "internal/awssfn", "internal/awsconf", "functions"} {
+	for _, dir := range []string{"internal/kind", "internal/store/dynamo", "internal/awssfn", "internal/awsevents", "internal/awsconf", "functions"} {
 		err := filepath.WalkDir(filepath.Join(simulation.Root(), dir), func(file string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "kindtest") {
 				return err

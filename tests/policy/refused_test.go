@@ -51,6 +51,31 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 			request{Action: "iam:DeleteRole", Resource: ours},
 			request{Action: "iam:DeleteRole", Resource: "arn:aws:iam::123456789012:role/metaflow-deployer/other/research-job"},
 		},
+		"records of whoever reads webhooks": {
+			"what carries events out knows where they go, and no record", "events",
+			request{Action: "dynamodb:Query", Resource: records, Context: policy.Context{leading: {"T#acme#WEBHOOKS"}}},
+			request{Action: "dynamodb:Query", Resource: records, Context: policy.Context{leading: {"D#acme#research"}}},
+		},
+		"records of whoever calls outside": {
+			"the one function that strangers answer reads no record", "webhook",
+			request{Action: "dynamodb:Query", Resource: records, Context: policy.Context{leading: {"T#acme#WEBHOOKS"}}},
+			request{Action: "dynamodb:Query", Resource: records},
+		},
+		"writes of whoever calls outside": {
+			"and writes nothing", "webhook",
+			request{Action: "dynamodb:Query", Resource: records, Context: policy.Context{leading: {"T#acme#WEBHOOKS"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#acme#WEBHOOKS"}}},
+		},
+		"messages of whoever calls outside": {
+			"it takes messages and makes none", "webhook",
+			request{Action: "sqs:DeleteMessage", Resource: "arn:aws:sqs:us-east-1:123456789012:metaflow-deployer-WebhookQueue.fifo"},
+			request{Action: "sqs:SendMessage", Resource: "arn:aws:sqs:us-east-1:123456789012:metaflow-deployer-WebhookQueue.fifo"},
+		},
+		"somebody's bus": {
+			"events go onto our own bus", "events",
+			request{Action: "events:PutEvents", Resource: "arn:aws:events:us-east-1:123456789012:event-bus/" + installation + "-deployer"},
+			request{Action: "events:PutEvents", Resource: "arn:aws:events:us-east-1:123456789012:event-bus/default"},
+		},
 		"policy on an unbounded role": {
 			"a role that lost its boundary gets no policy", "iam",
 			request{Action: "iam:PutRolePolicy", Resource: ours, Context: policy.Context{bound: {boundary}}},

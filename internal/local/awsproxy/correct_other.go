@@ -54,6 +54,14 @@ func isolated(ctx context.Context, p *Proxy, c *call, next handler) (*answer, er
 	return next(ctx, c)
 }
 
+// Undisturbed acts while no transaction is under way: for whoever looks at moto past the proxy.
+func (p *Proxy) Undisturbed(act func() error) error {
+	p.transactions.RLock()
+	defer p.transactions.RUnlock()
+
+	return act()
+}
+
 func tableID(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
 	a, err := next(ctx, c)
 	if err != nil || !a.ok() {

@@ -362,6 +362,8 @@ func (s *scope) ref(name, place string) (any, error) {
 		return s.attribute(name, "Arn", place)
 	case "AWS::IAM::ManagedPolicy":
 		return s.attribute(name, "PolicyArn", place)
+	case "AWS::SQS::Queue":
+		return s.queueURL(name), nil
 	case "AWS::ApiGatewayV2::Api":
 		return apiID(name), nil
 	case "AWS::ApiGatewayV2::Integration", "AWS::ApiGatewayV2::Authorizer", "AWS::ApiGatewayV2::Route":
@@ -395,7 +397,11 @@ func (s *scope) attribute(id, attr, place string) (any, error) {
 	case "AWS::Logs::LogGroup.Arn":
 		return s.arn("logs", "log-group:"+s.physicalName(id, "LogGroupName")+":*"), nil
 	case "AWS::SQS::Queue.Arn":
-		return s.arn("sqs", s.physicalName(id, "QueueName")), nil
+		return s.arn("sqs", s.queueName(id)), nil
+	case "AWS::DynamoDB::Table.StreamArn":
+		return s.streamARN(id), nil
+	case "AWS::Events::EventBus.Arn":
+		return s.arn("events", "event-bus/"+s.physicalName(id, "Name")), nil
 	case "AWS::Events::Rule.Arn":
 		return s.arn("events", "rule/"+s.physicalName(id, "Name")), nil
 	case "AWS::ApiGatewayV2::Api.ApiEndpoint":
@@ -432,7 +438,7 @@ func nameProperty(typ string) string {
 		return "LogGroupName"
 	case "AWS::SQS::Queue":
 		return "QueueName"
-	case "AWS::Serverless::StateMachine", "AWS::Events::Rule":
+	case "AWS::Serverless::StateMachine", "AWS::Events::Rule", "AWS::Events::EventBus":
 		return "Name"
 	}
 	return ""

@@ -1,6 +1,6 @@
-// Package samtemplate reads a SAM template and tells what it declares: tables, functions, state
-// machines, policies, roles, an HTTP API and event rules, with every intrinsic function resolved for
-// one account and Region.
+// Package samtemplate reads a SAM template and tells what it declares: tables, queues, event buses,
+// functions and what calls them, state machines, policies, roles, an HTTP API and event rules, with
+// every intrinsic function resolved for one account and Region.
 //
 // It reads only the properties that this computer can act on. It must not know how anything is
 // run, and makes no call.
@@ -52,6 +52,9 @@ type Stack struct {
 	Roles         []Role
 	API           *API // nil if there is none
 	Rules         []Rule
+	Queues        []Queue
+	Buses         []string // names
+	Mappings      []Mapping
 	// Parameters are the values used, defaults included.
 	Parameters map[string]string
 }
@@ -172,6 +175,31 @@ type Rule struct {
 	Function string // ARN
 	// Input replaces the event if it is not empty.
 	Input string
+}
+
+// Queue is an AWS::SQS::Queue.
+type Queue struct {
+	LogicalID, Name, URL, ARN string
+	// Attributes are the API's, which are CloudFormation's properties as text.
+	Attributes map[string]string
+}
+
+// Mapping is an AWS::Lambda::EventSourceMapping: what a stream or a queue brings calls a function.
+type Mapping struct {
+	LogicalID string
+	Function  string // ARN
+	// Source is the ARN of a queue or of a table's stream; Table is set for a stream.
+	Source, Table string
+	BatchSize     int
+	// Filters are patterns of which a record must fit one; none lets all through.
+	Filters []json.RawMessage
+	// Partial says that the function answers which items failed.
+	Partial, Bisect bool
+	// Retries ends the tries of a stream's batch, which then goes to OnFailure, a queue's ARN. -1 is without end.
+	Retries   int
+	OnFailure string
+	// Concurrency bounds the calls for a queue at a time; 0 is without bound.
+	Concurrency int
 }
 
 // Parse reads a template. Intrinsic functions are looked at only when the stack is resolved.
@@ -321,6 +349,12 @@ func (s *scope) read(st *Stack, id string) error {
 		})
 	case "AWS::Events::Rule":
 		return s.readRule(st, id)
+	case "AWS::Events::EventBus":
+		st.Buses = append(st.Buses, s.physicalName(id, "Name"))
+	case "AWS::SQS::Queue":
+		return s.readQueue(st, id)
+	case "AWS::Lambda::EventSourceMapping":
+		return s.readMapping(st, id)
 	}
 	return nil // the rest needs no acting on here
 }

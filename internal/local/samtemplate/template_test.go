@@ -108,7 +108,7 @@ func TestUnknown(t *testing.T) {
 		"Long":       {"in its long form", `{"Fn::ImportValue": x}`, "the intrinsic function Fn::ImportValue is not known here"},
 		"Ref":        {"nothing of that name", "!Ref Nothing", "Variables.V: the template has nothing named Nothing"},
 		"GetAtt":     {"nothing of that name", "!GetAtt Nothing.Arn", "the template has nothing named Nothing"},
-		"Attribute":  {"an attribute that is not known", "!GetAtt Table.StreamArn", "attribute StreamArn of Table (AWS::DynamoDB::Table) is not known here"},
+		"Attribute":  {"an attribute that is not known", "!GetAtt Table.TableId", "attribute TableId of Table (AWS::DynamoDB::Table) is not known here"},
 		"SubRef":     {"inside a text", `!Sub "${Nothing}"`, "the template has nothing named Nothing"},
 		"Condition":  {"no such condition", "!If [Maybe, a, b]", "the template has no condition Maybe"},
 		"Map":        {"no such key", "!FindInMap [Sizes, x, y]", "Fn::FindInMap finds no x"},
