@@ -28,12 +28,6 @@ def map_path_parameters(context, path_parameters):
 
 @schemathesis.hook
 def map_query(context, query):
-    if query and isinstance(query.get("tenant"), str):
-        tenant = pick(query["tenant"], None, None, None, *TENANTS)  # most callers get no further than 403 with one
-        if tenant is None:
-            del query["tenant"]
-        else:
-            query["tenant"] = tenant
     if query and "wait" in query:
         query["wait"] = pick(query["wait"], query["wait"], "1s")  # who waits sends nothing meanwhile
     return query
@@ -44,3 +38,14 @@ def map_body(context, body):
     if isinstance(body, dict) and isinstance(body.get("name"), str):
         body["name"] = pick(body["name"], body["name"], *NAMES)
     return body
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Leave ?tenant= out three times of four, in every phase: whoever is no admin gets no further than 403 with it."""
+    if case.query and "tenant" in case.query:
+        tenant = pick((case.query, case.body, case.path_parameters), None, None, None, case.query["tenant"])
+        if tenant is None:
+            del case.query["tenant"]
+        elif case.query["tenant"] != "" and isinstance(tenant, str):
+            case.query["tenant"] = pick(tenant, *TENANTS, tenant[:64])
