@@ -32,7 +32,7 @@ token: .local/bin/local ## Print a token for somebody else: make token TENANT=a 
 ##@ Develop
 
 .PHONY: test
-test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chromium .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
+test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chromium .local/bin/oasdiff .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-go test-beside
 
 # The tests against the emulator mostly wait; what only computes runs beside them.
@@ -86,6 +86,11 @@ build: $(FUNCTIONS:%=build/%/bootstrap) bin/metaflow-deployer ## Build the funct
 bench: local-stack .local/node/.installed chromium ## Print the measurements, each as a ratio against a baseline of the same run
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
 	  go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
+
+.PHONY: fuzz
+fuzz: local-stack $(VENV)/.test ## Send 50,000 generated requests to the running API (REQUESTS=number), ten times what `make test` sends
+	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_FUZZ=$(or $(REQUESTS),50000) \
+	  go test -count 1 -timeout 120m -v -run TestGeneratedRequests ./tests/e2e
 
 .PHONY: ministack
 ministack: .local/ministack/.installed ## Deploy the template on MiniStack and ask the API that comes out of it
@@ -172,6 +177,9 @@ $(VENV)/.test: tests/requirements-test.txt $(VENV)/.moto
 	cp -r internal/portal/web/. .local/portal/
 	npm run --prefix .local/portal --silent build
 	@touch $@
+
+.local/bin/oasdiff:
+	GOBIN=$(CURDIR)/.local/bin go install github.com/oasdiff/oasdiff@v1.37.0
 
 .local/bin/golangci-lint:
 	GOBIN=$(CURDIR)/.local/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

@@ -223,3 +223,14 @@ func TestGrants(t *testing.T) {
 	w.clock.Sleep(t.Context(), time.Second)
 	w.do(http.MethodDelete, "/v1/grants?tenant=acme&kind=bucket&value=theirs", "", admin...).want(http.StatusNotFound, "not_found")
 }
+
+// TestExtendGoing: what goes already cannot live longer.
+func TestExtendGoing(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(`{"name":"team-a"}`)
+	w.run("team-a")
+	w.do(http.MethodDelete, "/v1/deployments/team-a", "").want(http.StatusAccepted)
+	w.do(http.MethodPost, "/v1/deployments/team-a:extend", `{"ttl":"1d"}`).want(http.StatusConflict, "not_active")
+}

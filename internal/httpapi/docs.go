@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // the style is a file
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html"
 	"maps"
@@ -35,7 +36,7 @@ func text(s string) string { return html.EscapeString(s) }
 func (s *server) page() string {
 	var (
 		b   strings.Builder
-		doc = s.api.OpenAPI()
+		doc = s.described()
 	)
 
 	out := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -57,15 +58,8 @@ func (s *server) page() string {
 <h2 id="routes">Routes</h2>`, text(doc.Info.Title), docsStyle, text(doc.Info.Description), text(doc.Info.Version))
 
 	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
-		item := doc.Paths[path]
-
-		for _, m := range []struct {
-			method string
-			op     *huma.Operation
-		}{{http.MethodGet, item.Get}, {http.MethodPost, item.Post}, {http.MethodDelete, item.Delete}} {
-			if m.op != nil {
-				route(out, m.method, path, m.op)
-			}
+		for _, m := range methods(doc.Paths[path]) {
+			route(out, m.method, path, m.op)
 		}
 	}
 
@@ -110,7 +104,9 @@ func route(out func(string, ...any), method, path string, op *huma.Operation) {
 <p>%[4]s</p>`, method, text(path), text(op.Summary), text(about))
 
 	if op.RequestBody != nil {
-		out(`<p>Body: %s</p>`, typeView(op.RequestBody.Content["application/json"].Schema))
+		media := op.RequestBody.Content["application/json"]
+		out(`<p>Body: %s</p>`, typeView(media.Schema))
+		exampleView(out, "For example", media.Example)
 	}
 
 	if len(op.Parameters) > 0 {
@@ -134,7 +130,22 @@ func route(out func(string, ...any), method, path string, op *huma.Operation) {
 		out(`<tr><td><code>%s</code></td><td>%s</td><td>%s</td></tr>`, text(status), text(op.Responses[status].Description), body)
 	}
 
-	out("</table>\n</div>\n</details>")
+	out("</table>")
+
+	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
+		for _, media := range op.Responses[status].Content {
+			exampleView(out, "An answer "+status, media.Example)
+		}
+	}
+
+	out("</div>\n</details>")
+}
+
+// exampleView shows an example, if there is one.
+func exampleView(out func(string, ...any), title string, example any) {
+	if b, ok := example.(json.RawMessage); ok {
+		out(`<details><summary>%s</summary><pre>%s</pre></details>`, text(title), text(string(b)))
+	}
 }
 
 func must(required bool) string {

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	_ "embed" // the examples are a file
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -47,7 +50,7 @@ func (s *server) schema(v any) *huma.Schema {
 func (s *server) route(method, path, id, summary string, role deploy.Role, success int, others ...int) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, Description: "Takes the role " + string(role) + ".",
-		DefaultStatus: success, Metadata: map[string]any{roleKey: role}, Middlewares: huma.Middlewares{s.admit}, SkipValidateBody: true,
+		DefaultStatus: success, Metadata: map[string]any{roleKey: role}, Extensions: map[string]any{"x-role": role}, Middlewares: huma.Middlewares{s.admit}, SkipValidateBody: true,
 		Responses: map[string]*huma.Response{},
 	}
 
@@ -119,14 +122,136 @@ func (s *server) open() {
 	}
 }
 
-// finishDocument says how the document is written. From here on nothing changes it.
+// Message is what API Gateway answers where it does not ask the API.
+type Message struct {
+	Message string `json:"message" doc:"API Gateway's own words"`
+}
+
+//go:embed examples.json
+var examplesText []byte
+
+// example is a request that is answered with success, and the answer. The tests send the one and write the other.
+type example struct {
+	Parameters map[string]any  `json:"parameters,omitempty"`
+	Body       json.RawMessage `json:"body,omitempty"`
+	Answer     json.RawMessage `json:"answer,omitempty"`
+}
+
+// finishDocument says how the document is completed and written. From then on nothing changes it.
 func (s *server) finishDocument() {
+	message, shown := s.schema(Message{}), s.schema(Problem{})
+
+	s.described = sync.OnceValue(func() *huma.OpenAPI {
+		var examples map[string]example
+		if err := json.Unmarshal(examplesText, &examples); err != nil {
+			panic(err) // a wiring mistake: our own file
+		}
+
+		doc := s.api.OpenAPI()
+
+		for _, item := range doc.Paths {
+			for _, m := range methods(item) {
+				gateway(m.op, message, shown)
+				illustrate(m.op, examples[m.op.OperationID])
+			}
+		}
+
+		return doc
+	})
+
 	s.document = sync.OnceValue(func() []byte {
-		b, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
+		b, err := json.MarshalIndent(s.described(), "", "  ")
 		if err != nil {
 			panic(err) // a wiring mistake: the document of our own routes
 		}
 
 		return append(b, '\n')
 	})
+}
+
+// gateway adds to an operation what callers may get before it is asked: API Gateway's own answers, and those of the path that a decoded one turns out to be.
+func gateway(op *huma.Operation, message, shown *huma.Schema) {
+	add := func(status int, media string, schema *huma.Schema) {
+		code := strconv.Itoa(status)
+		if op.Responses[code] == nil {
+			op.Responses[code] = &huma.Response{Description: http.StatusText(status)}
+		}
+
+		r := op.Responses[code]
+		if r.Content == nil {
+			r.Content = map[string]*huma.MediaType{}
+		}
+
+		if r.Content[media] == nil {
+			r.Content[media] = &huma.MediaType{Schema: schema}
+		}
+	}
+
+	statuses := []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if len(op.Security) == 0 { // not open to all
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusForbidden)
+	}
+
+	if op.RequestBody != nil {
+		statuses = append(statuses, http.StatusRequestEntityTooLarge)
+	}
+
+	// API Gateway decodes a path before it routes it, so a variable that holds a slash or a question mark makes it another path.
+	if slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "path" }) {
+		statuses = append(statuses, http.StatusNotFound)
+		add(http.StatusMethodNotAllowed, problemType, shown)
+	}
+
+	for _, status := range statuses {
+		add(status, "application/json", message)
+	}
+
+	for _, code := range []string{"409", "503"} {
+		if r := op.Responses[code]; r != nil {
+			r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds after which it is worth another try", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+		}
+	}
+}
+
+// illustrate adds an example to an operation.
+func illustrate(op *huma.Operation, e example) {
+	for _, p := range op.Parameters {
+		if v, ok := e.Parameters[p.Name]; ok {
+			p.Example = v
+		}
+	}
+
+	if e.Body != nil && op.RequestBody != nil {
+		op.RequestBody.Content["application/json"].Example = e.Body
+	}
+
+	if e.Answer == nil {
+		return
+	}
+
+	// The usual success first: a create that is only validated answers its plan.
+	for _, code := range append([]string{strconv.Itoa(op.DefaultStatus)}, slices.Sorted(maps.Keys(op.Responses))...) {
+		if op.Responses[code] == nil {
+			continue
+		}
+
+		if media := op.Responses[code].Content["application/json"]; media != nil && code < "300" {
+			media.Example = e.Answer
+
+			return
+		}
+	}
+}
+
+// method is one operation of a path.
+type method struct {
+	method string
+	op     *huma.Operation
+}
+
+// methods lists a path's operations.
+func methods(item *huma.PathItem) []method {
+	all := []method{{http.MethodGet, item.Get}, {http.MethodPost, item.Post}, {http.MethodPut, item.Put}, {http.MethodPatch, item.Patch}, {http.MethodDelete, item.Delete}}
+
+	return slices.DeleteFunc(all, func(m method) bool { return m.op == nil })
 }

@@ -81,8 +81,9 @@ type server struct {
 	api huma.API
 	// headers are in every answer.
 	headers http.Header
-	// document is the OpenAPI document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
-	document func() []byte
+	// described is the whole OpenAPI document, document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
+	described func() *huma.OpenAPI
+	document  func() []byte
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.

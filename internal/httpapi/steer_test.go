@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"net/http"
 	"testing"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 )
 
 func TestSteer(t *testing.T) {
@@ -74,5 +76,25 @@ func TestCancelOnce(t *testing.T) {
 
 	if string(first.body) != string(second.body) {
 		t.Errorf("the same key must get the same answer:\n%s\n%s", first.body, second.body)
+	}
+}
+
+// TestSteerConflicts: what is over cannot be steered any more, and what is being admitted not twice at a time.
+func TestSteerConflicts(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	id := w.create(`{"name":"team-a"}`)
+	w.run("team-a")
+
+	for _, verb := range []string{"cancel", "resume"} {
+		w.do(http.MethodPost, "/v1/operations/"+id+":"+verb, "").want(http.StatusConflict, "operation_done")
+	}
+
+	w.store.Fault = fault("Claim", store.ErrBusy, nil)
+	a := w.do(http.MethodPost, "/v1/operations/"+id+":skip", `{"resource":"bucket"}`, "X-Test-Who", "acme admin", "Idempotency-Key", "k")
+
+	if a.want(http.StatusConflict, "request_in_progress"); a.header.Get("Retry-After") == "" {
+		t.Error("a key that is being admitted is worth another try")
 	}
 }

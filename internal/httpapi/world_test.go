@@ -34,6 +34,8 @@ type thing struct {
 	broken *deploy.Error
 	// findings is what Check answers.
 	findings []deploy.Finding
+	// stuck makes Remove fail for good.
+	stuck *deploy.Error
 }
 
 func (k *thing) About() kind.About { return k.about }
@@ -53,6 +55,10 @@ func (k *thing) Ensure(_ context.Context, c *kind.Call) (kind.Result, error) {
 }
 
 func (k *thing) Remove(_ context.Context, c *kind.Call) (kind.Result, error) {
+	if k.stuck != nil {
+		return kind.Result{}, k.stuck
+	}
+
 	return kind.Result{Done: true, Kept: k.about.Name == "bucket" && c.Data == deploy.Keep}, nil
 }
 
@@ -165,7 +171,9 @@ func newWorld(t *testing.T) *world {
 	}
 
 	w.handler = httpapi.New(w.options())
-	w.schemas = newSchemas(t, w.handler)
+
+	document.once.Do(func() { document.schemas = newSchemas(t, w.handler) })
+	w.schemas = document.schemas
 
 	return w
 }
@@ -429,12 +437,20 @@ func (w *world) remove(name string) {
 	w.run(name)
 }
 
+// document is the one that every world serves: their kinds are the same.
+var document struct {
+	once    sync.Once
+	schemas *schemas
+}
+
 // schemas is the served document, ready to compare answers with.
 type schemas struct {
 	doc      map[string]any
 	compiler *jsonschema.Compiler
 	mu       sync.Mutex
 	compiled map[string]*jsonschema.Schema
+	// seen are the answers that tests got: method, path of the document, status.
+	seen map[[3]string]bool
 }
 
 func newSchemas(t *testing.T, h http.Handler) *schemas {
@@ -448,7 +464,7 @@ func newSchemas(t *testing.T, h http.Handler) *schemas {
 		t.Fatal(err)
 	}
 
-	s := &schemas{doc: doc.(map[string]any), compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}}
+	s := &schemas{doc: doc.(map[string]any), compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}, seen: map[[3]string]bool{}}
 	s.compiler.AssertFormat()
 	s.compiler.DefaultDraft(jsonschema.Draft2020)
 
@@ -523,6 +539,10 @@ func (s *schemas) check(t *testing.T, method, path string, a answer) {
 	template := s.template(path)
 	op, _ := object(s.doc["paths"], template, strings.ToLower(method))
 	response, documented := object(op, "responses", strconv.Itoa(a.status))
+
+	s.mu.Lock()
+	s.seen[[3]string{method, template, strconv.Itoa(a.status)}] = true
+	s.mu.Unlock()
 
 	switch {
 	case a.status == http.StatusMethodNotAllowed || op == nil:

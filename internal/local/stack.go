@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -154,7 +155,7 @@ func (s *Stack) start(ctx context.Context) error {
 		api.Close()
 		return err
 	}
-	w, err := s.startWorld(ctx, Account, api)
+	w, err := s.startWorld(ctx, Account, api, nil)
 	if err != nil {
 		return err
 	}
@@ -200,16 +201,17 @@ func (s *Stack) startEndpoint(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// World makes an account's own copy of the product, on a free port, beside those that run.
-func (s *Stack) World(ctx context.Context, account string) (*World, error) {
+// World makes an account's own copy of the product, on a free port, beside those that run. The parameters are the template's that differ from those of the
+// first world; nil for none.
+func (s *Stack) World(ctx context.Context, account string, parameters map[string]string) (*World, error) {
 	ln, err := listen(0, 0, "account "+account)
 	if err != nil {
 		return nil, err
 	}
-	return s.startWorld(ctx, account, ln)
+	return s.startWorld(ctx, account, ln, parameters)
 }
 
-func (s *Stack) startWorld(ctx context.Context, account string, ln net.Listener) (w *World, err error) {
+func (s *Stack) startWorld(ctx context.Context, account string, ln net.Listener, more map[string]string) (w *World, err error) {
 	defer func() {
 		if err != nil {
 			ln.Close()
@@ -225,6 +227,7 @@ func (s *Stack) startWorld(ctx context.Context, account string, ln net.Listener)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(parameters, more)
 	w.Resources, err = s.template.Resolve(samtemplate.Inputs{
 		Region: Region, Account: account, StackName: stackName, APIEndpoint: w.URL, Parameters: parameters,
 	})

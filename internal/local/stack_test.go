@@ -97,7 +97,7 @@ func TestStack(t *testing.T) {
 	before := runtime.NumGoroutine()
 	s, dir := start(t)
 	first := s.worlds[Account]
-	second, err := s.World(t.Context(), "222222222222")
+	second, err := s.World(t.Context(), "222222222222", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,11 +127,18 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 
+	return newWorldWith(t, nil)
+}
+
+// newWorldWith makes one whose template has these parameters.
+func newWorldWith(t *testing.T, parameters map[string]string) *world {
+	t.Helper()
+
 	all := start(t)
 	n := shared.next.Add(1)
 	stack := all[int(n)%len(all)]
 
-	inner, err := stack.World(t.Context(), fmt.Sprintf("%012d", 200000000000+n))
+	inner, err := stack.World(t.Context(), fmt.Sprintf("%012d", 200000000000+n), parameters)
 	if err != nil {
 		t.Fatal(err)
 	}

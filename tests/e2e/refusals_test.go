@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -278,4 +279,59 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s called %s %s", call.Function, call.Service, call.Action)
 		}
 	}
+}
+
+// TestNobody asks for every route of the document without credentials: only what the document calls open is.
+func TestNobody(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	doc := as[struct {
+		Paths map[string]map[string]json.RawMessage
+	}](w, w.ask(request{method: "GET", path: "/openapi.json"}), http.StatusOK)
+	before, routes := w.inventory(), 0
+
+	for path, item := range doc.Paths {
+		target := strings.NewReplacer("{name}", "research", "{id}", "research-"+strings.Repeat("0", 26)).Replace(path)
+
+		for method, text := range item {
+			if method == "servers" {
+				continue
+			}
+
+			routes++
+
+			var route struct{ Security *[]object }
+			if err := json.Unmarshal(text, &route); err != nil {
+				t.Fatal(err)
+			}
+
+			open := route.Security != nil // and empty: the routes that need somebody leave it to the document
+
+			for base, status := range map[string]int{"": http.StatusUnauthorized, "/iam": http.StatusForbidden} {
+				if open && base != "" {
+					continue
+				}
+
+				if open {
+					status = http.StatusOK
+				}
+
+				a := w.ask(request{method: strings.ToUpper(method), path: base + target, body: `{"name":"research"}`, header: map[string]string{"Authorization": ""}})
+				if a.status != status {
+					t.Errorf("%s %s%s without credentials: %d, want %d: %s", method, base, target, a.status, status, a.body)
+				}
+			}
+		}
+	}
+
+	t.Logf("%d routes asked for without credentials", routes)
+
+	for _, call := range w.calls() {
+		if call.Function == "api" {
+			t.Errorf("the API called %s %s", call.Service, call.Action)
+		}
+	}
+
+	w.same("after everything that nobody may", before, w.inventory())
 }

@@ -57,7 +57,7 @@ func (p *product) beside(t *testing.T, n int) *product {
 	other := *p
 	other.account = fmt.Sprintf("%012d", 300000000000+n)
 
-	w, err := p.stack.World(t.Context(), other.account)
+	w, err := p.stack.World(t.Context(), other.account, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

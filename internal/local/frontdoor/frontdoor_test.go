@@ -3,6 +3,8 @@ package frontdoor
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -169,8 +171,12 @@ func TestBrokenTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 
-	for name, tc := range map[string]struct{ reason, header string }{
+	rows := map[string]struct{ reason, header string }{
 		"Missing":            {"no header at all", ""},
 		"OnlyScheme":         {"a scheme without a token", "Bearer "},
 		"Basic":              {"another scheme", "Basic dXNlcjpwYXNz"},
@@ -210,7 +216,25 @@ func TestBrokenTokens(t *testing.T) {
 		"ExpiryText":         {"an expiry that is no number", set("exp", "tomorrow")},
 		"NotYet":             {"not valid before later", set("nbf", time.Now().Add(time.Hour).Unix())},
 		"IssuedLater":        {"issued in the future", set("iat", time.Now().Add(time.Hour).Unix())},
-	} {
+		"NotYetText":         {"a beginning that is no number", set("nbf", "tomorrow")},
+		"IssuedText":         {"an issue time that is no number", set("iat", "yesterday")},
+		"ExpiryNull":         {"null is no expiry", set("exp", nil)},
+		"ExpiryZero":         {"nor is zero", set("exp", 0)},
+		"IssuerNull":         {"null is no issuer", set("iss", nil)},
+		"IssuerList":         {"our issuer among others", set("iss", []string{f.issuer.URL(), "https://other.test"})},
+		"IssuerCase":         {"our issuer in another case", set("iss", strings.ToUpper(f.issuer.URL()))},
+		"AudiencePrefix":     {"an audience that only begins like ours", set("aud", oidc.Audience+"-2")},
+		"AudienceEmpty":      {"an empty list of audiences", set("aud", []string{})},
+		"ClaimsArray":        {"claims that are no object", "Bearer " + parts[0] + "." + b64([]byte("[]")) + "." + parts[2]},
+		"ES256":              {"a curve where the issuer has RSA", "Bearer " + sign(t, jwt.SigningMethodES256, curve, kid, claims(f, nil))},
+		"SignatureOfAnother": {"the signature of another of our tokens", "Bearer " + parts[0] + "." + parts[1] + set("tenant", "other")[strings.LastIndexByte(set("tenant", "other"), '.'):]},
+		"Encrypted":          {"five parts, as an encrypted token has", "Bearer " + good + ".x.y"},
+		"Padded":             {"base64url with padding", "Bearer " + good + "=="},
+		"Twice":              {"the same token twice in one header", "Bearer " + good + ", Bearer " + good},
+		"Quoted":             {"in quotes", `Bearer "` + good + `"`},
+		"KidPath":            {"a key id that would like to be a path", "Bearer " + sign(t, jwt.SigningMethodRS256, f.key, map[string]any{"kid": "../" + f.issuer.KeyID()}, claims(f, nil))},
+	}
+	for name, tc := range rows {
 		t.Run(name, func(t *testing.T) {
 			h := http.Header{}
 			if tc.header != "" {
@@ -227,6 +251,10 @@ func TestBrokenTokens(t *testing.T) {
 				t.Errorf("%s: the function was called", tc.reason)
 			}
 		})
+	}
+
+	if t.Logf("%d broken tokens", len(rows)+2); len(rows) < 40 {
+		t.Error("at least 40 different ones were asked for")
 	}
 
 	t.Run("TwoHeaders", func(t *testing.T) {
