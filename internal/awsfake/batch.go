@@ -30,6 +30,8 @@ type Batch struct {
 	InvalidQueue func(queue string) string
 	// JobFails, where set, is asked when a submitted job would succeed and may answer why it fails instead.
 	JobFails func(name string) string
+	// JobStays, where set, is asked for the status that a submitted job does not get beyond, and the reason that Batch shows for that; an empty status is none.
+	JobStays func(name string) (types.JobStatus, string)
 
 	w            *World
 	environments map[string]*environment

@@ -137,6 +137,14 @@ func (b *Batch) going(j *job) {
 	order := []types.JobStatus{types.JobStatusSubmitted, types.JobStatusRunnable, types.JobStatusStarting, types.JobStatusRunning, types.JobStatusSucceeded}
 
 	for j.goes && !b.w.Now().Before(j.until) {
+		if b.JobStays != nil {
+			if status, why := b.JobStays(j.name); status == j.status {
+				j.why = why
+
+				return
+			}
+		}
+
 		j.status, j.until = order[slices.Index(order, j.status)+1], j.until.Add(jobTaking)
 
 		if j.status == types.JobStatusSucceeded {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,6 +252,125 @@ func (e *EC2) DescribeInstanceTypeOfferings(ctx context.Context, in *ec2.Describ
 
 		return &ec2.DescribeInstanceTypeOfferingsOutput{InstanceTypeOfferings: cut, NextToken: next}, nil
 	})
+}
+
+// maxTags is what one thing may carry. EC2 user guide, "Tag restrictions".
+const maxTags = 50
+
+// CreateTags adds and replaces tags of any of the things, of all of them or of none. API reference, CreateTags.
+func (e *EC2) CreateTags(ctx context.Context, in *ec2.CreateTagsInput, _ ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error) {
+	return do(ctx, e.w, "ec2", "CreateTags", in, func() (*ec2.CreateTagsOutput, error) {
+		all, err := e.tagged(in.Resources)
+		if err != nil {
+			return nil, err
+		}
+
+		added := tagSpec([]types.TagSpecification{{Tags: in.Tags}}, "")
+
+		for _, tags := range all {
+			after := maps.Clone(*tags)
+			if after == nil {
+				after = map[string]string{}
+			}
+
+			if maps.Copy(after, added); len(after) > maxTags {
+				return nil, refuse("TagLimitExceeded", "More than %d tags specified", maxTags)
+			}
+		}
+
+		for _, tags := range all {
+			if *tags == nil {
+				*tags = map[string]string{}
+			}
+
+			maps.Copy(*tags, added)
+		}
+
+		return &ec2.CreateTagsOutput{}, nil
+	})
+}
+
+// DeleteTags takes tags away: one without a value whatever its value, one with a value only if it has that. API reference, DeleteTags.
+func (e *EC2) DeleteTags(ctx context.Context, in *ec2.DeleteTagsInput, _ ...func(*ec2.Options)) (*ec2.DeleteTagsOutput, error) {
+	return do(ctx, e.w, "ec2", "DeleteTags", in, func() (*ec2.DeleteTagsOutput, error) {
+		all, err := e.tagged(in.Resources)
+		if err != nil {
+			return nil, err
+		}
+
+		for _, tags := range all {
+			for _, t := range in.Tags {
+				if t.Value == nil || *t.Value == (*tags)[*t.Key] {
+					delete(*tags, *t.Key)
+				}
+			}
+		}
+
+		return &ec2.DeleteTagsOutput{}, nil
+	})
+}
+
+// tagged finds the tags of things by id. What is not there, or not visible yet, is refused as the calls on its sort refuse it.
+func (e *EC2) tagged(ids []string) ([]*map[string]string, error) {
+	all := make([]*map[string]string, 0, len(ids))
+
+	for _, id := range ids {
+		var (
+			tags    *map[string]string
+			at      time.Time
+			missing error
+		)
+
+		prefix, _, _ := strings.Cut(id, "-")
+
+		switch prefix {
+		case "vpc":
+			missing = noVPC(&id)
+			if v := e.vpcs[id]; v != nil {
+				tags, at = &v.tags, v.at
+			}
+		case "igw":
+			missing = noGateway(&id)
+			if g := e.gateways[id]; g != nil {
+				tags, at = &g.tags, g.at
+			}
+		case "rtb":
+			missing = noTable(&id)
+			if t := e.tables[id]; t != nil {
+				tags, at = &t.tags, t.at
+			}
+		case "subnet":
+			missing = noSubnet(&id)
+			if s := e.subnets[id]; s != nil {
+				tags, at = &s.tags, s.at
+			}
+		case "vpce":
+			missing = refuse("InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '%s' does not exist", id)
+			if p := e.endpoints[id]; p != nil {
+				tags, at = &p.tags, p.at
+			}
+		case "sg":
+			missing = noGroup(&id)
+			if g := e.groups[id]; g != nil {
+				tags, at = &g.tags, g.at
+			}
+		case "lt":
+			missing = noTemplate(&id)
+			if t := e.templates[id]; t != nil {
+				tags, at = &t.tags, t.at
+			}
+		default:
+			return nil, refuse("InvalidID", "The ID '%s' is not valid", id)
+		}
+
+		if tags == nil || !e.visible(at) {
+			return nil, missing
+		}
+
+		all = append(all, tags)
+	}
+
+	return all, nil
 }
 
 func tagSpec(specs []types.TagSpecification, of types.ResourceType) map[string]string {

@@ -536,10 +536,19 @@ func (e *EC2) DeleteRouteTable(ctx context.Context, in *ec2.DeleteRouteTableInpu
 			return nil, inUse("routeTable", t.id)
 		}
 
-		delete(e.tables, t.id)
+		e.forgetTable(t.id)
 
 		return &ec2.DeleteRouteTableOutput{}, nil
 	})
+}
+
+// forgetTable takes a table out of the endpoints that it has routes to, too.
+func (e *EC2) forgetTable(id string) {
+	for _, p := range e.endpoints {
+		e.disconnect(p, []string{id})
+	}
+
+	delete(e.tables, id)
 }
 
 // AssociateRouteTable is idempotent for the same table and refuses a subnet that is on another. API reference, AssociateRouteTable; the code is what the

@@ -346,6 +346,15 @@ func (s *S3) PutBucketLifecycleConfiguration(ctx context.Context, in *s3.PutBuck
 	})
 }
 
+// DeleteBucketLifecycle removes every rule.
+func (s *S3) DeleteBucketLifecycle(ctx context.Context, in *s3.DeleteBucketLifecycleInput, _ ...func(*s3.Options)) (*s3.DeleteBucketLifecycleOutput, error) {
+	return on(ctx, s, "DeleteBucketLifecycle", in, in.Bucket, in.ExpectedBucketOwner, func(b *bucket) (*s3.DeleteBucketLifecycleOutput, error) {
+		b.rules = nil
+
+		return &s3.DeleteBucketLifecycleOutput{}, nil
+	})
+}
+
 // GetBucketPolicy answers NoSuchBucketPolicy for none. API reference, GetBucketPolicy.
 func (s *S3) GetBucketPolicy(ctx context.Context, in *s3.GetBucketPolicyInput, _ ...func(*s3.Options)) (*s3.GetBucketPolicyOutput, error) {
 	return on(ctx, s, "GetBucketPolicy", in, in.Bucket, in.ExpectedBucketOwner, func(b *bucket) (*s3.GetBucketPolicyOutput, error) {

@@ -98,7 +98,7 @@ func (e *EC2) vanish(id string) {
 
 	delete(e.vpcs, id)
 	delete(e.gateways, id)
-	delete(e.tables, id)
+	e.forgetTable(id)
 	delete(e.subnets, id)
 	delete(e.endpoints, id)
 	delete(e.groups, id)

@@ -37,7 +37,6 @@ func retag(s *deploy.Spec) { s.Tags = map[string]string{"cost-center": "42"} }
 func exceptions() map[string]map[string]string {
 	const (
 		fixed  = "the spec has no setting of it that AWS changes in place: what can drift is mended, and kindtest.Suite tries that"
-		tagged = "its tags are put on it in its create call and are not taken for settings afterwards"
 		shared = "the account's own role is found or made, never tagged, changed or removed"
 	)
 
@@ -54,13 +53,11 @@ func exceptions() map[string]map[string]string {
 
 	for _, name := range []string{"vpc", "internet-gateway", "route-table", "subnet", "vpc-endpoint", "security-group"} {
 		leave(name, fixed, "contract_update_read", "contract_update_list", "contract_update_without_create", "contract_delete_update")
-		leave(name, tagged, "contract_update_tag_updatable")
 	}
 
 	leave("probe", "it lives for one operation and is never updated", "contract_update_read", "contract_update_list", "contract_update_without_create",
 		"contract_delete_update", "contract_update_tag_updatable")
 	leave("probe", "each operation sends a job of its own", "contract_create_create")
-	leave("launch-template", tagged, "contract_update_tag_updatable")
 	leave("service-linked-role", shared, slices.DeleteFunc(kindtest.ContractCases(), func(c string) bool {
 		return c == "contract_create_create" || c == "contract_create_read"
 	})...)

@@ -433,7 +433,7 @@ func kindMutations() []mutation {
 		},
 		{
 			"unseen-is-set-vpc", "a VPC that does not take its DNS settings yet would be called ready without them", "internal/kind/vpc/vpc.go",
-			"		if err := v.enable(ctx, id, d.Property); err != nil {", "		if err := v.enable(ctx, id, d.Property); awserr.IgnoreGone(err) != nil {", vpc,
+			"		return err == nil, awserr.IgnoreGone(err)", "		return awserr.IgnoreGone(err) == nil, awserr.IgnoreGone(err)", vpc,
 		},
 		{
 			"unseen-is-set-subnet", "a subnet that does not take its settings yet would be called ready without them", "internal/kind/subnet/subnet.go",
@@ -485,6 +485,28 @@ func kindMutations() []mutation {
 		{
 			"stuck-for-ever", "an environment that can never be deleted would be waited for without a word", "internal/kind/computeenvironment/invalid.go",
 			`		if c.Memo[memoDeleting] != "" && age(c, memoDeleting) >= patience && aboutRoles(reason) {`, "		if false {", compute,
+		},
+		{"tags-any-value", "a tag that somebody changed would be called as wanted", "internal/kind/drift.go", "		if ok && old == v {", "		if ok {", "./internal/kind"},
+		{"tags-not-compared", "the owner's tags would stay those of the create", "internal/kind/vpc/vpc.go", ", ec2tag.Differ(c, found.Tags),", ",", contract},
+		{
+			"tags-not-mended", "the owner's tags would stay those of the create", "internal/kind/launchtemplate/launchtemplate.go",
+			"	if len(kind.Differing(ec2tag.Differ(c, found.Tags))) > 0 {", "	if false {", contract,
+		},
+		{
+			"ingress-not-compared", "somebody's way in would stay open and untold", group[2:] + "/securitygroup.go",
+			"		kind.Difference{Property: propIngress, Have: incoming(found)},\n", "", group,
+		},
+		{
+			"written-is-the-probes", "a rollback would take what somebody wrote for the probe's", "internal/kind/bucket/purge.go",
+			"return aws.ToString(v.Key) != probe", "return aws.ToString(v.Key) != probe && false", bucket,
+		},
+		{
+			"probe-of-others", "a definition that is not ours would be taken out of use", "internal/kind/probe/probe.go", "			if c.Owns(d.Tags) {", "			if true {",
+			"./internal/kind/probe",
+		},
+		{
+			"probe-goes-on", "a job would run on after its operation", "internal/kind/probe/probe.go",
+			"if j.Status == types.JobStatusSucceeded || j.Status == types.JobStatusFailed {", "if true {", "./internal/kind/probe",
 		},
 		{"queue-not-disabled", "Batch refuses to delete what is enabled", "internal/kind/jobqueue/remove.go", "	case found.State != types.JQStateDisabled:", "	case false:", queue},
 		{

@@ -196,6 +196,16 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/*", Context: policy.Context{tag: {installation}, "ec2:CreateAction": {"CreateVpc"}}},
 			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/vpc-1", Context: policy.Context{tag: {installation}}},
 		},
+		"our VPC given away": {
+			"what is ours is tagged so that it stays ours", "ec2",
+			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/vpc-1", Context: policy.Context{tag: {installation}, tagged: {installation}}},
+			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/vpc-1", Context: policy.Context{tag: {"other"}, tagged: {installation}}},
+		},
+		"another installation's VPC taken": {
+			"whoever could tag could adopt", "ec2",
+			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/vpc-1", Context: policy.Context{tag: {installation}, tagged: {installation}}},
+			request{Action: "ec2:CreateTags", Resource: ec2 + "vpc/vpc-1", Context: policy.Context{tag: {installation}, tagged: {"other"}}},
+		},
 		"instances": {
 			"the product starts none itself", "ec2",
 			request{Action: "ec2:DescribeVpcs", Resource: "*"},

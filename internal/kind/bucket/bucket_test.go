@@ -254,6 +254,20 @@ func TestRemoveByData(t *testing.T) {
 		must(t, err)
 	}
 	nothing := func(*testing.T, *kindtest.Bench) {}
+	probe := func(t *testing.T, b *kindtest.Bench) {
+		t.Helper()
+
+		// Each verification writes another version.
+		for range 3 {
+			_, key := b.Owner.ProbeObject(b.Spec)
+			put(t, b, key)
+		}
+	}
+	both := func(t *testing.T, b *kindtest.Bench) {
+		t.Helper()
+		probe(t, b)
+		object(t, b)
+	}
 
 	for name, tc := range map[string]struct {
 		reason   string
@@ -267,6 +281,8 @@ func TestRemoveByData(t *testing.T) {
 		"UnsetFull":      {"without a word the safe thing is done", "", deploy.Made, object, true},
 		"RollbackEmpty":  {"nobody has written to it: it goes", deploy.IfEmpty, deploy.Made, nothing, false},
 		"RollbackFull":   {"somebody has written to it", deploy.IfEmpty, deploy.Made, object, true},
+		"RollbackProbe":  {"what a probe of ours wrote is nobody's data", deploy.IfEmpty, deploy.Made, probe, false},
+		"RollbackProbed": {"somebody has written to it beside the probe", deploy.IfEmpty, deploy.Made, both, true},
 		"RollbackMarker": {"a marker says that somebody has written to it", deploy.IfEmpty, deploy.Made, marker, true},
 		"RollbackReused": {"it was there before the operation, empty or not", deploy.IfEmpty, deploy.Reused, nothing, true},
 		"DeleteReused":   {"a delete treats it as any bucket", deploy.Keep, deploy.Reused, object, true},
@@ -878,5 +894,37 @@ func must(t *testing.T, err error) {
 
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What somebody writes while a rollback takes the probe's object away stays, and with it the bucket.
+func TestWrittenWhileTheProbesObjectGoes(t *testing.T) {
+	b := setting{data: deploy.IfEmpty}.build(t)
+	b.Ensure(t)
+
+	_, key := b.Owner.ProbeObject(b.Spec)
+	put(t, b, key)
+
+	written := false
+
+	b.World.Fault = func(ctx context.Context, c awsfake.Call) awsfake.Fault {
+		if c.Operation == "DeleteObjects" && !written {
+			written = true
+			_, err := b.World.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(b.Name("metaflow")), Key: aws.String("flows/a")})
+			must(t, err)
+		}
+
+		return awsfake.Fault{}
+	}
+
+	if r := b.Remove(t); !r.Kept || !written {
+		t.Errorf("kept: got %t, want the bucket to stay with what was written to it", r.Kept)
+	}
+
+	out, err := b.World.S3.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String(b.Name("metaflow"))})
+	must(t, err)
+
+	if len(out.Versions) != 1 || *out.Versions[0].Key != "flows/a" {
+		t.Errorf("left in the bucket: %v", out.Versions)
 	}
 }

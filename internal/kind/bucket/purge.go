@@ -78,7 +78,7 @@ func (b *Bucket) removeIfEmpty(ctx context.Context, c *kind.Call, bucket string,
 		return b.drop(ctx, c, bucket)
 	}
 
-	// What a probe job of ours wrote is nobody's data.
+	// What a probe job of ours wrote is nobody's data. Nothing else is ever deleted here, not even what is written this very moment.
 	_, probe := c.Owner.ProbeObject(c.Spec)
 	written := slices.ContainsFunc(out.Versions, func(v types.ObjectVersion) bool { return aws.ToString(v.Key) != probe })
 
@@ -86,7 +86,16 @@ func (b *Bucket) removeIfEmpty(ctx context.Context, c *kind.Call, bucket string,
 		return b.keep(ctx, c, bucket, tags)
 	}
 
-	return b.purge(ctx, c, bucket)
+	ids := make([]types.ObjectIdentifier, 0, len(out.Versions))
+	for _, v := range out.Versions {
+		ids = append(ids, types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
+	}
+
+	if _, err := b.deleteTogether(ctx, c, bucket, ids); err != nil {
+		return kind.Result{Waiting: "deleting"}, awserr.IgnoreGone(err)
+	}
+
+	return b.drop(ctx, c, bucket)
 }
 
 // drop deletes the bucket. If somebody has written to it meanwhile, AWS refuses with BucketNotEmpty (class NotReady) and the next look starts over.

@@ -50,11 +50,11 @@ func (b *Bucket) changes(ctx context.Context, c *kind.Call, bucket string, tags 
 
 // differ is nil where have is as wanted.
 func differ(property, want, have string, put func(ctx context.Context) error) *change {
-	if want == have {
-		return nil
+	for _, d := range kind.Differing(kind.Difference{Property: property, Want: want, Have: have}) {
+		return &change{Difference: d, put: put}
 	}
 
-	return &change{Difference: kind.Difference{Property: property, Want: want, Have: have}, put: put}
+	return nil
 }
 
 // none takes one of S3's "nothing is set" codes for an empty answer. They are peculiar to each setting, and none of them means that the bucket is gone.
@@ -317,7 +317,7 @@ func (b *Bucket) tagging(c *kind.Call, bucket string, have map[string]string) *c
 		delete(merged, deploy.TagKept)
 	}
 
-	return differ("tags", pairs(wanted), pairs(found), func(ctx context.Context) error { return b.putTags(ctx, c, bucket, merged) })
+	return differ(kind.PropertyTags, kind.Pairs(wanted), kind.Pairs(found), func(ctx context.Context) error { return b.putTags(ctx, c, bucket, merged) })
 }
 
 func (b *Bucket) tags(ctx context.Context, c *kind.Call, bucket string) (map[string]string, error) {
@@ -352,13 +352,4 @@ func tagList(tags map[string]string) []types.Tag {
 	}
 
 	return all
-}
-
-func pairs(tags map[string]string) string {
-	all := make([]string, 0, len(tags))
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		all = append(all, k+"="+tags[k])
-	}
-
-	return strings.Join(all, ", ")
 }

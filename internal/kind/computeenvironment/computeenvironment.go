@@ -234,6 +234,8 @@ func (e *ComputeEnvironment) Observe(ctx context.Context, c *kind.Call) (kind.Ob
 		return kind.Observation{}, err
 	}
 
+	obs.NotChecked = notChecked(wanted != nil)
+
 	for _, d := range compare(c, wanted, found) {
 		obs.Differences = append(obs.Differences, d.Difference)
 	}
@@ -333,7 +335,7 @@ func (e *ComputeEnvironment) update(ctx context.Context, c *kind.Call, found *ty
 
 	for _, d := range differences {
 		switch d.Property {
-		case propertyTags:
+		case kind.PropertyTags:
 			// The owner's further tags stay: TagResource adds and replaces only.
 			if _, err := e.batch.TagResource(ctx, &batch.TagResourceInput{ResourceArn: found.ComputeEnvironmentArn, Tags: c.Tags()}); err != nil {
 				return fmt.Errorf("tag compute environment %s: %w", environmentName(c), err)

@@ -17,11 +17,8 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind"
 )
 
-// Differences that are not mended through computeResources.
-const (
-	propertyState = "state"
-	propertyTags  = "tags"
-)
+// propertyState is, beside tags, what is not mended through computeResources.
+const propertyState = "state"
 
 // memoTypes holds the instance types that were chosen for an environment that names none, so that the choice never changes under its owner.
 const memoTypes = "instanceTypes"
@@ -128,19 +125,32 @@ type difference struct {
 	apply func(*types.ComputeResourceUpdate)
 }
 
-// compare lists what is not as wanted. Order means nothing in lists, and what the owner added to tags is left alone. The service role is left out: Batch
-// refuses to change it from the service-linked role to another.
+// notChecked: Batch refuses to change the service role from its service-linked role to another, and has no call that changes a managed environment into an
+// unmanaged one or back (API reference, UpdateComputeEnvironment).
+func notChecked(managed bool) []string {
+	if managed {
+		return []string{"environmentType"}
+	}
+
+	return []string{"environmentType", "serviceRole"}
+}
+
+// compare lists what is not as wanted. Order means nothing in lists, and what the owner added to tags is left alone.
 func compare(c *kind.Call, want *types.ComputeResource, found *types.ComputeEnvironmentDetail) []difference {
 	var all []difference
 
 	add := func(property, want, have string, apply func(*types.ComputeResourceUpdate)) {
-		if want != have {
-			all = append(all, difference{Difference: kind.Difference{Property: property, Want: want, Have: have}, apply: apply})
+		for _, d := range kind.Differing(kind.Difference{Property: property, Want: want, Have: have}) {
+			all = append(all, difference{Difference: d, apply: apply})
 		}
+	}
+	tagged := func(property string, want, have map[string]string, apply func(*types.ComputeResourceUpdate)) {
+		d := kind.Tags(want, have)
+		add(property, d.Want, d.Have, apply)
 	}
 
 	add(propertyState, string(types.CEStateEnabled), string(found.State), nil)
-	add(propertyTags, tags(c.Tags(), c.Tags()), tags(c.Tags(), found.Tags), nil)
+	tagged(kind.PropertyTags, c.Tags(), found.Tags, nil)
 
 	have := found.ComputeResources
 	if want == nil || have == nil {
@@ -158,7 +168,7 @@ func compare(c *kind.Call, want *types.ComputeResource, found *types.ComputeEnvi
 	add("launchTemplate", template(want.LaunchTemplate), template(have.LaunchTemplate), func(u *types.ComputeResourceUpdate) { u.LaunchTemplate = want.LaunchTemplate })
 	add("subnets", set(want.Subnets), set(have.Subnets), func(u *types.ComputeResourceUpdate) { u.Subnets = want.Subnets })
 	add("securityGroupIds", set(want.SecurityGroupIds), set(have.SecurityGroupIds), func(u *types.ComputeResourceUpdate) { u.SecurityGroupIds = want.SecurityGroupIds })
-	add("computeResources.tags", tags(want.Tags, want.Tags), tags(want.Tags, have.Tags), func(u *types.ComputeResourceUpdate) {
+	tagged("computeResources.tags", want.Tags, have.Tags, func(u *types.ComputeResourceUpdate) {
 		u.Tags = maps.Clone(have.Tags) // this one replaces the whole set
 		if u.Tags == nil {
 			u.Tags = map[string]string{}
@@ -187,17 +197,4 @@ func template(t *types.LaunchTemplateSpecification) string {
 	}
 
 	return aws.ToString(t.LaunchTemplateId) + " version " + aws.ToString(t.Version)
-}
-
-// tags writes those of have whose keys are wanted.
-func tags(want, have map[string]string) string {
-	var list []string
-
-	for _, k := range slices.Sorted(maps.Keys(want)) {
-		if v, ok := have[k]; ok {
-			list = append(list, k+"="+v)
-		}
-	}
-
-	return strings.Join(list, ", ")
 }

@@ -153,7 +153,9 @@ func Observe(ctx context.Context, api API, c *kind.Call, want Role) (kind.Observ
 		return kind.Observation{State: kind.Absent}, err
 	}
 
-	obs := kind.Observation{State: kind.Ready, ID: want.Name, ARN: aws.ToString(role.Arn), Outputs: map[string]string{"name": want.Name}}
+	obs := kind.Observation{
+		State: kind.Ready, ID: want.Name, ARN: aws.ToString(role.Arn), Outputs: map[string]string{"name": want.Name}, NotChecked: notChecked(),
+	}
 
 	if !isARN(role.Arn) {
 		obs.State, obs.ARN = kind.InProgress, ""
@@ -171,6 +173,9 @@ func Observe(ctx context.Context, api API, c *kind.Call, want Role) (kind.Observ
 	return obs, err
 }
 
+// notChecked: nobody can change the path of a role, and AWS knows of one role by a name, whatever its path (API reference, UpdateRole and CreateRole).
+func notChecked() []string { return []string{"path"} }
+
 // change is one setting that is not as wanted, and what makes it so.
 type change struct {
 	kind.Difference
@@ -182,35 +187,34 @@ func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.
 	var all []change
 
 	add := func(property, want, have string, put func(ctx context.Context) error) {
-		all = append(all, change{Difference: kind.Difference{Property: property, Want: want, Have: have}, put: put})
+		for _, d := range kind.Differing(kind.Difference{Property: property, Want: want, Have: have}) {
+			all = append(all, change{Difference: d, put: put})
+		}
 	}
 
 	name := aws.String(want.Name)
 
 	// The boundary comes first: with it missing, the other calls are not ours to make.
-	if have := boundary(role); have != c.Boundary {
-		add("permissionsBoundary", c.Boundary, have, func(ctx context.Context) error {
-			_, err := api.PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: name, PermissionsBoundary: aws.String(c.Boundary)})
+	add("permissionsBoundary", c.Boundary, boundary(role), func(ctx context.Context) error {
+		_, err := api.PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: name, PermissionsBoundary: aws.String(c.Boundary)})
 
-			return err
-		})
-	}
+		return err
+	})
 
 	if have := aws.ToString(role.AssumeRolePolicyDocument); !policydoc.Equal(have, want.Trust) {
-		add("trustPolicy", want.Trust, have, func(ctx context.Context) error {
+		add("trustPolicy", want.Trust, policydoc.Text(have), func(ctx context.Context) error {
 			_, err := api.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: name, PolicyDocument: aws.String(want.Trust)})
 
 			return err
 		})
 	}
 
-	if wanted, found := iamtag.Missing(c.Tags(), iamtag.Map(role.Tags)); len(wanted) > 0 {
-		add("tags", iamtag.Text(wanted), iamtag.Text(found), func(ctx context.Context) error {
-			_, err := api.TagRole(ctx, &iam.TagRoleInput{RoleName: name, Tags: iamtag.List(wanted)})
+	tags := kind.Tags(c.Tags(), iamtag.Map(role.Tags))
+	add(tags.Property, tags.Want, tags.Have, func(ctx context.Context) error {
+		_, err := api.TagRole(ctx, &iam.TagRoleInput{RoleName: name, Tags: iamtag.List(c.Tags())})
 
-			return err
-		})
-	}
+		return err
+	})
 
 	if want.Inline != "" {
 		have := ""
@@ -223,7 +227,7 @@ func compare(ctx context.Context, api API, c *kind.Call, want Role, role *types.
 		}
 
 		if !policydoc.Equal(have, want.Inline) {
-			add("policy", want.Inline, have, func(ctx context.Context) error {
+			add("policy", want.Inline, policydoc.Text(have), func(ctx context.Context) error {
 				_, err := api.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String(policyName), PolicyDocument: aws.String(want.Inline)})
 
 				return err

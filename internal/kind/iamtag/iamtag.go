@@ -4,7 +4,6 @@ package iamtag
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -28,34 +27,4 @@ func Map(tags []types.Tag) map[string]string {
 	}
 
 	return m
-}
-
-// Missing returns the wanted tags that are not there or have another value, and those other values.
-func Missing(want, have map[string]string) (wanted, found map[string]string) {
-	wanted, found = map[string]string{}, map[string]string{}
-
-	for k, v := range want {
-		old, ok := have[k]
-		if ok && old == v {
-			continue
-		}
-
-		wanted[k] = v
-
-		if ok {
-			found[k] = old
-		}
-	}
-
-	return wanted, found
-}
-
-// Text writes tags for people.
-func Text(tags map[string]string) string {
-	all := make([]string, 0, len(tags))
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		all = append(all, k+"="+tags[k])
-	}
-
-	return strings.Join(all, ", ")
 }

@@ -111,8 +111,8 @@ func (i *InstanceProfile) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 
 	result := kind.Result{ID: c.Name("instance"), Outputs: map[string]string{"name": c.Name("instance")}, Waiting: "the instance profile's role"}
 
-	if wanted, _ := iamtag.Missing(c.Tags(), iamtag.Map(profile.Tags)); len(wanted) > 0 {
-		if _, err := i.iam.TagInstanceProfile(ctx, &iam.TagInstanceProfileInput{InstanceProfileName: &result.ID, Tags: iamtag.List(wanted)}); err != nil {
+	if len(kind.Differing(kind.Tags(c.Tags(), iamtag.Map(profile.Tags)))) > 0 {
+		if _, err := i.iam.TagInstanceProfile(ctx, &iam.TagInstanceProfileInput{InstanceProfileName: &result.ID, Tags: iamtag.List(c.Tags())}); err != nil {
 			return result, awserr.IgnoreGone(fmt.Errorf("tag instance profile %s: %w", result.ID, err))
 		}
 	}
@@ -268,6 +268,8 @@ func (i *InstanceProfile) Observe(ctx context.Context, c *kind.Call) (kind.Obser
 
 	obs := kind.Observation{
 		State: kind.Ready, ID: c.Name("instance"), ARN: aws.ToString(profile.Arn), Outputs: map[string]string{"name": c.Name("instance")},
+		// Nobody can change the path of a profile: IAM has no call for it.
+		NotChecked: []string{"path"},
 	}
 
 	if !isARN(profile.Arn) {
@@ -279,13 +281,9 @@ func (i *InstanceProfile) Observe(ctx context.Context, c *kind.Call) (kind.Obser
 		have = aws.ToString(profile.Roles[0].RoleName)
 	}
 
-	if want := c.One(roleKind).Outputs["name"]; want != have {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "role", Want: want, Have: have})
-	}
-
-	if wanted, found := iamtag.Missing(c.Tags(), iamtag.Map(profile.Tags)); len(wanted) > 0 {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "tags", Want: iamtag.Text(wanted), Have: iamtag.Text(found)})
-	}
+	obs.Differences = kind.Differing(
+		kind.Difference{Property: "role", Want: c.One(roleKind).Outputs["name"], Have: have}, kind.Tags(c.Tags(), iamtag.Map(profile.Tags)),
+	)
 
 	return obs, nil
 }

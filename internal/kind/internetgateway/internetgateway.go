@@ -25,6 +25,7 @@ type api interface {
 	AttachInternetGateway(ctx context.Context, in *ec2.AttachInternetGatewayInput, opts ...func(*ec2.Options)) (*ec2.AttachInternetGatewayOutput, error)
 	DetachInternetGateway(ctx context.Context, in *ec2.DetachInternetGatewayInput, opts ...func(*ec2.Options)) (*ec2.DetachInternetGatewayOutput, error)
 	DeleteInternetGateway(ctx context.Context, in *ec2.DeleteInternetGatewayInput, opts ...func(*ec2.Options)) (*ec2.DeleteInternetGatewayOutput, error)
+	ec2tag.API
 }
 
 // InternetGateway is the kind.
@@ -86,16 +87,30 @@ func (g *InternetGateway) Ensure(ctx context.Context, c *kind.Call) (kind.Result
 	}
 
 	obs := observe(c, found)
+	result := kind.Result{Done: obs.State == kind.Ready, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "attaching"}
 
-	if len(obs.Differences) > 0 {
-		if d := obs.Differences[0]; d.Have != none {
-			return kind.Result{ID: id}, c.Immutable("internet gateway", id, d)
+	for _, d := range obs.Differences {
+		mended, err := g.mend(ctx, c, id, d)
+		if err != nil {
+			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
 
-		return kind.Result{ID: id, Waiting: "attaching"}, g.attach(ctx, c, id)
+		result.Done = result.Done && mended
 	}
 
-	return kind.Result{Done: obs.State == kind.Ready, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "attaching"}, nil
+	return result, nil
+}
+
+// mend puts one property right, and tells whether EC2 has done so. An attachment is left to the next look.
+func (g *InternetGateway) mend(ctx context.Context, c *kind.Call, id string, d kind.Difference) (bool, error) {
+	switch {
+	case d.Property == kind.PropertyTags:
+		return ec2tag.Mend(ctx, g.ec2, c, id)
+	case d.Have != kind.None:
+		return false, c.Immutable("internet gateway", id, d)
+	default:
+		return false, g.attach(ctx, c, id)
+	}
 }
 
 func (g *InternetGateway) attach(ctx context.Context, c *kind.Call, id string) error {
@@ -147,16 +162,13 @@ func (g *InternetGateway) Observe(ctx context.Context, c *kind.Call) (kind.Obser
 	return observe(c, found), nil
 }
 
-// none is what a difference shows for something that is not there.
-const none = "none"
-
 func observe(c *kind.Call, found *types.InternetGateway) kind.Observation {
 	obs := kind.Observation{
 		State: kind.Ready, ID: id(found),
 		ARN: c.Owner.ARN("ec2", c.Owner.Region, c.Owner.Account, "internet-gateway/"+id(found)),
 	}
 
-	want, have := c.One("vpc").ID, none
+	vpc := ""
 
 	for _, a := range found.Attachments {
 		switch a.State {
@@ -168,12 +180,10 @@ func observe(c *kind.Call, found *types.InternetGateway) kind.Observation {
 			continue
 		}
 
-		have = aws.ToString(a.VpcId)
+		vpc = aws.ToString(a.VpcId)
 	}
 
-	if have != want {
-		obs.Differences = []kind.Difference{{Property: "vpcId", Want: want, Have: have}}
-	}
+	obs.Differences = kind.Differing(kind.Difference{Property: "vpcId", Want: c.One("vpc").ID, Have: vpc}, ec2tag.Differ(c, found.Tags))
 
 	return obs
 }

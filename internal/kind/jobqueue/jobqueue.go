@@ -7,7 +7,6 @@ package jobqueue
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -235,25 +234,16 @@ const (
 	propertyState    = "state"
 	propertyPriority = "priority"
 	propertyOrder    = "computeEnvironmentOrder"
-	propertyTags     = "tags"
 )
 
 // compare lists what is not as wanted. What the owner added to tags is left alone, and the numbers that put environments in order may be any.
 func compare(c *kind.Call, found *types.JobQueueDetail) []kind.Difference {
-	var all []kind.Difference
-
-	for _, d := range []kind.Difference{
-		{Property: propertyState, Want: string(types.JQStateEnabled), Have: string(found.State)},
-		{Property: propertyPriority, Want: strconv.Itoa(int(aws.ToInt32(priority(c)))), Have: strconv.Itoa(int(aws.ToInt32(found.Priority)))},
-		{Property: propertyOrder, Want: strings.Join(inOrder(order(c)), ", "), Have: strings.Join(inOrder(found.ComputeEnvironmentOrder), ", ")},
-		{Property: propertyTags, Want: tags(c.Tags(), c.Tags()), Have: tags(c.Tags(), found.Tags)},
-	} {
-		if d.Want != d.Have {
-			all = append(all, d)
-		}
-	}
-
-	return all
+	return kind.Differing(
+		kind.Difference{Property: propertyState, Want: string(types.JQStateEnabled), Have: string(found.State)},
+		kind.Difference{Property: propertyPriority, Want: strconv.Itoa(int(aws.ToInt32(priority(c)))), Have: strconv.Itoa(int(aws.ToInt32(found.Priority)))},
+		kind.Difference{Property: propertyOrder, Want: strings.Join(inOrder(order(c)), ", "), Have: strings.Join(inOrder(found.ComputeEnvironmentOrder), ", ")},
+		kind.Tags(c.Tags(), found.Tags),
+	)
 }
 
 // inOrder lists the ARNs of environments, first to last.
@@ -269,26 +259,13 @@ func inOrder(list []types.ComputeEnvironmentOrder) []string {
 	return arns
 }
 
-// tags writes those of have whose keys are wanted.
-func tags(want, have map[string]string) string {
-	var list []string
-
-	for _, k := range slices.Sorted(maps.Keys(want)) {
-		if v, ok := have[k]; ok {
-			list = append(list, k+"="+v)
-		}
-	}
-
-	return strings.Join(list, ", ")
-}
-
 // update changes what differs.
 func (q *JobQueue) update(ctx context.Context, c *kind.Call, found *types.JobQueueDetail, differences []kind.Difference) error {
 	in, send := &batch.UpdateJobQueueInput{JobQueue: found.JobQueueName}, false
 
 	for _, d := range differences {
 		switch d.Property {
-		case propertyTags:
+		case kind.PropertyTags:
 			// The owner's further tags stay: TagResource adds and replaces only.
 			if _, err := q.batch.TagResource(ctx, &batch.TagResourceInput{ResourceArn: found.JobQueueArn, Tags: c.Tags()}); err != nil {
 				return fmt.Errorf("tag job queue %s: %w", queueName(c), err)

@@ -8,7 +8,6 @@ package launchtemplate
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +31,7 @@ type api interface {
 	DescribeLaunchTemplateVersions(ctx context.Context, in *ec2.DescribeLaunchTemplateVersionsInput, opts ...func(*ec2.Options)) (*ec2.DescribeLaunchTemplateVersionsOutput, error)
 	ModifyLaunchTemplate(ctx context.Context, in *ec2.ModifyLaunchTemplateInput, opts ...func(*ec2.Options)) (*ec2.ModifyLaunchTemplateOutput, error)
 	DeleteLaunchTemplate(ctx context.Context, in *ec2.DeleteLaunchTemplateInput, opts ...func(*ec2.Options)) (*ec2.DeleteLaunchTemplateOutput, error)
+	ec2tag.API
 }
 
 // LaunchTemplate is the kind.
@@ -113,6 +113,12 @@ func (l *LaunchTemplate) Ensure(ctx context.Context, c *kind.Call) (kind.Result,
 
 	if found == nil {
 		return kind.Result{ID: id, Waiting: "to see the launch template"}, nil
+	}
+
+	if len(kind.Differing(ec2tag.Differ(c, found.Tags))) > 0 {
+		if mended, err := ec2tag.Mend(ctx, l.ec2, c, id); !mended {
+			return kind.Result{ID: id, Waiting: kind.PropertyTags}, err
+		}
 	}
 
 	return l.version(ctx, c, id)
@@ -201,9 +207,13 @@ func (l *LaunchTemplate) Observe(ctx context.Context, c *kind.Call) (kind.Observ
 		return kind.Observation{State: kind.InProgress, ID: id}, nil
 	}
 
-	return observe(c, id, byDefault), nil
+	obs := observe(c, id, byDefault)
+	obs.Differences = append(obs.Differences, kind.Differing(ec2tag.Differ(c, found.Tags))...)
+
+	return obs, nil
 }
 
+// observe looks at one version: the tags are the template's.
 func observe(c *kind.Call, id string, v *types.LaunchTemplateVersion) kind.Observation {
 	return kind.Observation{
 		State: kind.Ready, ID: id,
@@ -282,7 +292,7 @@ func wanted(c *kind.Call) settings {
 		disk = int32(e.DiskGiB) //nolint:gosec // the schema keeps it under 16385
 	}
 
-	tags := ec2tag.Map(ec2tag.Spec(types.ResourceTypeInstance, c.Tags())[0].Tags)
+	tags := ec2tag.Named(c.Tags())
 
 	return settings{
 		Device: device, VolumeType: string(types.VolumeTypeGp3), DiskGiB: disk, Encrypted: true, DeleteOnTermination: true,
@@ -355,9 +365,7 @@ func read(d *types.ResponseLaunchTemplateData) settings {
 
 // differences lists where have is not as s.
 func (s settings) differences(have settings) []kind.Difference {
-	var all []kind.Difference
-
-	for _, d := range []kind.Difference{
+	return kind.Differing([]kind.Difference{
 		{Property: "deviceName", Want: s.Device, Have: have.Device},
 		{Property: "diskGiB", Want: fmt.Sprint(s.DiskGiB), Have: fmt.Sprint(have.DiskGiB)},
 		{Property: "volumeType", Want: s.VolumeType, Have: have.VolumeType},
@@ -366,21 +374,15 @@ func (s settings) differences(have settings) []kind.Difference {
 		{Property: "httpTokens", Want: s.HTTPTokens, Have: have.HTTPTokens},
 		{Property: "httpEndpoint", Want: s.HTTPEndpoint, Have: have.HTTPEndpoint},
 		{Property: "httpPutResponseHopLimit", Want: fmt.Sprint(s.HopLimit), Have: fmt.Sprint(have.HopLimit)},
-		{Property: "instanceTags", Want: text(s.InstanceTags), Have: text(have.InstanceTags)},
-		{Property: "volumeTags", Want: text(s.VolumeTags), Have: text(have.VolumeTags)},
+		{Property: "instanceTags", Want: kind.Pairs(s.InstanceTags), Have: kind.Pairs(have.InstanceTags)},
+		{Property: "volumeTags", Want: kind.Pairs(s.VolumeTags), Have: kind.Pairs(have.VolumeTags)},
 		{Property: "imageId", Want: s.ImageID, Have: have.ImageID},
 		{Property: "instanceType", Want: s.InstanceType, Have: have.InstanceType},
 		{Property: "userData", Want: digest(s.UserData), Have: digest(have.UserData)},
 		{Property: "iamInstanceProfile", Want: s.InstanceProfile, Have: have.InstanceProfile},
 		{Property: "keyName", Want: s.KeyName, Have: have.KeyName},
 		{Property: "securityGroups", Want: s.Groups, Have: have.Groups},
-	} {
-		if d.Want != d.Have {
-			all = append(all, d)
-		}
-	}
-
-	return all
+	}...)
 }
 
 // digest keeps user data, which may hold secrets, out of reports.
@@ -390,13 +392,4 @@ func digest(userData string) string {
 	}
 
 	return "hash " + deploy.Hash(userData)
-}
-
-func text(tags map[string]string) string {
-	parts := make([]string, 0, len(tags))
-	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		parts = append(parts, k+"="+tags[k])
-	}
-
-	return strings.Join(parts, ",")
 }

@@ -43,6 +43,16 @@ func Trust(service string, condition map[string]map[string]string) string {
 	})
 }
 
+// Text is a document for people to read: without the encoding that IAM hands it out in. What cannot be read stays as it is.
+func Text(document string) string {
+	doc, _, err := parse(document)
+	if document == "" || err != nil {
+		return document
+	}
+
+	return encode(doc)
+}
+
 // Equal tells whether two documents mean the same. What cannot be read equals nothing.
 func Equal(a, b string) bool {
 	x, err := normal(a)

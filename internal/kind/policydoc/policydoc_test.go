@@ -60,6 +60,27 @@ func TestEqual(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	const document = `{"Statement":[{"Action":"s3:*","Effect":"Allow"}],"Version":"2012-10-17"}`
+
+	for name, tc := range map[string]struct {
+		reason     string
+		have, want string
+	}{
+		"Encoded": {"IAM hands documents out URL-encoded", strings.ReplaceAll(url.QueryEscape(document), "+", "%20"), document},
+		"Plain":   {"S3 does not", document, document},
+		"Spaced":  {"spaces mean nothing", strings.ReplaceAll(document, ",", ",\n  "), document},
+		"None":    {"nothing is nothing", "", ""},
+		"Broken":  {"what cannot be read is shown as it is", "{", "{"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := policydoc.Text(tc.have); got != tc.want {
+				t.Errorf("%s: got %s, want %s", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
 func TestMerge(t *testing.T) {
 	want := policydoc.Statement{Sid: "Ours", Effect: policydoc.Deny, Principal: "*", Action: []string{"s3:*"}, Resource: []string{"x"}}
 	ours := `{"Sid": "Ours", "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "s3:*", "Resource": "x"}`

@@ -25,6 +25,7 @@ type api interface {
 	CreateRoute(ctx context.Context, in *ec2.CreateRouteInput, opts ...func(*ec2.Options)) (*ec2.CreateRouteOutput, error)
 	ReplaceRoute(ctx context.Context, in *ec2.ReplaceRouteInput, opts ...func(*ec2.Options)) (*ec2.ReplaceRouteOutput, error)
 	DeleteRouteTable(ctx context.Context, in *ec2.DeleteRouteTableInput, opts ...func(*ec2.Options)) (*ec2.DeleteRouteTableOutput, error)
+	ec2tag.API
 }
 
 // RouteTable is the kind.
@@ -89,24 +90,34 @@ func (r *RouteTable) Ensure(ctx context.Context, c *kind.Call) (kind.Result, err
 	}
 
 	obs := observe(c, found)
-	result := kind.Result{ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "default route"}
+	result := kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs}
 
 	for _, d := range obs.Differences {
-		switch d.Property {
-		case "vpcId":
-			return kind.Result{ID: id}, c.Immutable("route table", id, d)
-		case "defaultRoute":
-			result.Done, err = r.route(ctx, c, id, d.Have != none)
-
-			return result, err
+		mended, err := r.mend(ctx, c, id, d)
+		if err != nil {
+			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
 
-		result.Waiting = "default route: blackhole"
+		if !mended {
+			result.Done, result.Waiting = false, d.Property+": "+d.Have
+		}
 	}
 
-	result.Done = len(obs.Differences) == 0
-
 	return result, nil
+}
+
+// mend puts one property right, and tells whether EC2 has done so; what it does not see yet is left to the next look.
+func (r *RouteTable) mend(ctx context.Context, c *kind.Call, id string, d kind.Difference) (bool, error) {
+	switch d.Property {
+	case propRoute:
+		return r.route(ctx, c, id, d.Have != kind.None)
+	case propRouteState:
+		return false, nil // the gateway is detached: the route works again once it is attached
+	case kind.PropertyTags:
+		return ec2tag.Mend(ctx, r.ec2, c, id)
+	default:
+		return false, c.Immutable("route table", id, d)
+	}
 }
 
 // route points the default route at our internet gateway, and tells whether EC2 has done so. A gateway or table that EC2 does not see yet, and a route that
@@ -162,8 +173,11 @@ func (r *RouteTable) Observe(ctx context.Context, c *kind.Call) (kind.Observatio
 	return observe(c, found), nil
 }
 
-// none is what a difference shows for something that is not there.
-const none = "none"
+// The properties that Observe compares beside the VPC and tags.
+const (
+	propRoute      = "defaultRoute"
+	propRouteState = "defaultRouteState"
+)
 
 func observe(c *kind.Call, found *types.RouteTable) kind.Observation {
 	obs := kind.Observation{
@@ -171,11 +185,7 @@ func observe(c *kind.Call, found *types.RouteTable) kind.Observation {
 		ARN: c.Owner.ARN("ec2", c.Owner.Region, c.Owner.Account, "route-table/"+id(found)),
 	}
 
-	if want, have := c.One("vpc").ID, aws.ToString(found.VpcId); want != have {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "vpcId", Want: want, Have: have})
-	}
-
-	want, have, state := c.One("internet-gateway").ID, none, types.RouteStateActive
+	want, have, state := c.One("internet-gateway").ID, "", types.RouteStateActive
 
 	for i := range found.Routes {
 		if route := &found.Routes[i]; aws.ToString(route.DestinationCidrBlock) == everywhere {
@@ -183,11 +193,14 @@ func observe(c *kind.Call, found *types.RouteTable) kind.Observation {
 		}
 	}
 
-	if want != have {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "defaultRoute", Want: want, Have: have})
-	} else if state == types.RouteStateBlackhole {
-		// The gateway is detached: nothing to do here, the route works again once the gateway is attached.
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "defaultRouteState", Want: string(types.RouteStateActive), Have: string(state)})
+	obs.Differences = kind.Differing(
+		kind.Difference{Property: "vpcId", Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
+		kind.Difference{Property: propRoute, Want: want, Have: have}, ec2tag.Differ(c, found.Tags),
+	)
+
+	// That a route to elsewhere leads nowhere is no second difference.
+	if want == have {
+		obs.Differences = append(obs.Differences, kind.Differing(kind.Difference{Property: propRouteState, Want: string(types.RouteStateActive), Have: string(state)})...)
 	}
 
 	return obs

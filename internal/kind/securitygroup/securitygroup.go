@@ -31,6 +31,7 @@ type api interface {
 	UpdateSecurityGroupRuleDescriptionsEgress(ctx context.Context, in *ec2.UpdateSecurityGroupRuleDescriptionsEgressInput, opts ...func(*ec2.Options)) (*ec2.UpdateSecurityGroupRuleDescriptionsEgressOutput, error)
 	DeleteSecurityGroup(ctx context.Context, in *ec2.DeleteSecurityGroupInput, opts ...func(*ec2.Options)) (*ec2.DeleteSecurityGroupOutput, error)
 	ec2eni.API
+	ec2tag.API
 }
 
 // SecurityGroup is the kind.
@@ -56,6 +57,7 @@ const (
 // The properties that Observe compares.
 const (
 	propVPC         = "vpcId"
+	propName        = "groupName"
 	propDescription = "description"
 	propIngress     = "ingress"
 	propEgress      = "egress"
@@ -157,7 +159,7 @@ func (s *SecurityGroup) create(ctx context.Context, c *kind.Call) (*types.Securi
 		// The answer holds the id; the rest is what was asked for, and the one rule that EC2 puts into every new group (VPC user guide, "Security group
 		// rules"). That the rule is there, EC2 confirms when it takes our description of it.
 		return &types.SecurityGroup{
-			GroupId: out.GroupId, VpcId: aws.String(vpc), Description: aws.String(description),
+			GroupId: out.GroupId, GroupName: aws.String(groupName(c)), VpcId: aws.String(vpc), Description: aws.String(description), Tags: out.Tags,
 			IpPermissionsEgress: []types.IpPermission{{IpProtocol: aws.String(all), IpRanges: []types.IpRange{{CidrIp: aws.String(everywhere)}}}},
 		}, nil
 	}
@@ -202,6 +204,8 @@ func (s *SecurityGroup) mend(ctx context.Context, c *kind.Call, found *types.Sec
 		_, err = s.ec2.UpdateSecurityGroupRuleDescriptionsEgress(ctx, &ec2.UpdateSecurityGroupRuleDescriptionsEgressInput{
 			GroupId: found.GroupId, IpPermissions: anywhere(),
 		})
+	case kind.PropertyTags:
+		return ec2tag.Mend(ctx, s.ec2, c, id(found))
 	default:
 		return false, c.Immutable("security group", id(found), d)
 	}
@@ -329,35 +333,59 @@ func seen(c *kind.Call, found *types.SecurityGroup) kind.Observation {
 	}
 }
 
-// none is what a difference shows for rules that are not there.
-const none = "none"
-
 func observe(c *kind.Call, found *types.SecurityGroup) kind.Observation {
 	obs := seen(c, found)
 
-	ingress := none
-	if n := len(found.IpPermissions); n > 0 {
-		ingress = strconv.Itoa(n) + " rules"
-	}
-
 	allowed, text := outgoing(found)
 
-	for _, d := range []kind.Difference{
-		{Property: propVPC, Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
-		{Property: propDescription, Want: description, Have: aws.ToString(found.Description)},
-		{Property: propIngress, Want: none, Have: ingress},
-		{Property: propEgress, Want: "all to " + everywhere, Have: allowed},
-	} {
-		if d.Want != d.Have {
-			obs.Differences = append(obs.Differences, d)
-		}
-	}
+	obs.Differences = kind.Differing(
+		kind.Difference{Property: propVPC, Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
+		kind.Difference{Property: propName, Want: groupName(c), Have: aws.ToString(found.GroupName)},
+		kind.Difference{Property: propDescription, Want: description, Have: aws.ToString(found.Description)},
+		kind.Difference{Property: propIngress, Have: incoming(found)},
+		kind.Difference{Property: propEgress, Want: "all to " + everywhere, Have: allowed},
+		ec2tag.Differ(c, found.Tags),
+	)
 
-	if allowed != none && text != egress {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: propEgressText, Want: egress, Have: text})
+	if allowed != "" {
+		obs.Differences = append(obs.Differences, kind.Differing(kind.Difference{Property: propEgressText, Want: egress, Have: text})...)
 	}
 
 	return obs
+}
+
+// incoming writes the rules that let something in; there should be none.
+func incoming(found *types.SecurityGroup) string {
+	var rules []string
+
+	for _, p := range found.IpPermissions {
+		rule := "every protocol"
+		if protocol := aws.ToString(p.IpProtocol); protocol != all {
+			rule = fmt.Sprintf("%s %d to %d", protocol, aws.ToInt32(p.FromPort), aws.ToInt32(p.ToPort))
+		}
+
+		var sources []string
+
+		for _, r := range p.IpRanges {
+			sources = append(sources, aws.ToString(r.CidrIp))
+		}
+
+		for _, r := range p.Ipv6Ranges {
+			sources = append(sources, aws.ToString(r.CidrIpv6))
+		}
+
+		for _, g := range p.UserIdGroupPairs {
+			sources = append(sources, aws.ToString(g.GroupId))
+		}
+
+		for _, l := range p.PrefixListIds {
+			sources = append(sources, aws.ToString(l.PrefixListId))
+		}
+
+		rules = append(rules, rule+" from "+strings.Join(sources, ", "))
+	}
+
+	return strings.Join(rules, "; ")
 }
 
 // outgoing tells whether everything may go out to every IPv4 address, and how that rule is described. Further rules change nothing then.
@@ -374,7 +402,7 @@ func outgoing(found *types.SecurityGroup) (allowed, text string) {
 		}
 	}
 
-	return none, ""
+	return "", ""
 }
 
 // find returns the group that carries our tags, or nil.

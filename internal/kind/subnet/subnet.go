@@ -35,6 +35,7 @@ type api interface {
 	DescribeAvailabilityZones(ctx context.Context, in *ec2.DescribeAvailabilityZonesInput, opts ...func(*ec2.Options)) (*ec2.DescribeAvailabilityZonesOutput, error)
 	DescribeInstanceTypeOfferings(ctx context.Context, in *ec2.DescribeInstanceTypeOfferingsInput, opts ...func(*ec2.Options)) (*ec2.DescribeInstanceTypeOfferingsOutput, error)
 	ec2eni.API
+	ec2tag.API
 }
 
 // Subnet is the kind.
@@ -207,6 +208,8 @@ func (s *Subnet) mend(ctx context.Context, c *kind.Call, id string, association 
 		return err == nil, nil
 	case propRouteTable:
 		return s.associate(ctx, c, id, association)
+	case kind.PropertyTags:
+		return ec2tag.Mend(ctx, s.ec2, c, id)
 	default:
 		return false, c.Immutable("subnet", id, d)
 	}
@@ -306,7 +309,7 @@ func (s *Subnet) look(ctx context.Context, c *kind.Call, found *types.Subnet, ma
 
 	var (
 		association *types.RouteTableAssociation
-		table       = none
+		table       string
 	)
 
 	if !made {
@@ -327,17 +330,14 @@ func (s *Subnet) look(ctx context.Context, c *kind.Call, found *types.Subnet, ma
 		zone = zones[index(c)]
 	}
 
-	for _, d := range []kind.Difference{
-		{Property: propVPC, Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
-		{Property: propZone, Want: zone, Have: aws.ToString(found.AvailabilityZone)},
-		{Property: propCIDR, Want: quarter(c.Spec.Network.CIDR, index(c)), Have: aws.ToString(found.CidrBlock)},
-		{Property: propPublicIP, Want: "true", Have: strconv.FormatBool(aws.ToBool(found.MapPublicIpOnLaunch))},
-		{Property: propRouteTable, Want: c.One("route-table").ID, Have: table},
-	} {
-		if d.Want != d.Have {
-			obs.Differences = append(obs.Differences, d)
-		}
-	}
+	obs.Differences = kind.Differing(
+		kind.Difference{Property: propVPC, Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
+		kind.Difference{Property: propZone, Want: zone, Have: aws.ToString(found.AvailabilityZone)},
+		kind.Difference{Property: propCIDR, Want: quarter(c.Spec.Network.CIDR, index(c)), Have: aws.ToString(found.CidrBlock)},
+		kind.Difference{Property: propPublicIP, Want: "true", Have: strconv.FormatBool(aws.ToBool(found.MapPublicIpOnLaunch))},
+		kind.Difference{Property: propRouteTable, Want: c.One("route-table").ID, Have: table},
+		ec2tag.Differ(c, found.Tags),
+	)
 
 	return obs, association, nil
 }
@@ -383,16 +383,13 @@ func seen(c *kind.Call, found *types.Subnet) kind.Observation {
 	return obs
 }
 
-// none is what a difference shows for a subnet that follows the VPC's main route table.
-const none = "none"
-
-// association returns the subnet's own association with a route table and that table's id; nil and "none" if it has none.
+// association returns the subnet's own association with a route table and that table's id; neither if it follows the VPC's main table.
 func (s *Subnet) association(ctx context.Context, id string) (*types.RouteTableAssociation, string, error) {
 	out, err := s.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{
 		Filters: []types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{id}}},
 	})
 	if err != nil {
-		return nil, none, fmt.Errorf("look for the route table of subnet %s: %w", id, err)
+		return nil, "", fmt.Errorf("look for the route table of subnet %s: %w", id, err)
 	}
 
 	for i := range out.RouteTables {
@@ -403,7 +400,7 @@ func (s *Subnet) association(ctx context.Context, id string) (*types.RouteTableA
 		}
 	}
 
-	return nil, none, nil
+	return nil, "", nil
 }
 
 // find returns the subnet that carries our tags, or nil.

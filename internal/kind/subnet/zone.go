@@ -89,7 +89,7 @@ func (s *Subnet) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, err
 
 func list(zones []string) string {
 	if len(zones) == 0 {
-		return none
+		return kind.None
 	}
 
 	return strings.Join(zones, ", ")

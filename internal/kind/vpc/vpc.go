@@ -26,6 +26,7 @@ type api interface {
 	ModifyVpcAttribute(ctx context.Context, in *ec2.ModifyVpcAttributeInput, opts ...func(*ec2.Options)) (*ec2.ModifyVpcAttributeOutput, error)
 	DescribeVpcAttribute(ctx context.Context, in *ec2.DescribeVpcAttributeInput, opts ...func(*ec2.Options)) (*ec2.DescribeVpcAttributeOutput, error)
 	DeleteVpc(ctx context.Context, in *ec2.DeleteVpcInput, opts ...func(*ec2.Options)) (*ec2.DeleteVpcOutput, error)
+	ec2tag.API
 }
 
 // VPC is the kind.
@@ -98,16 +99,26 @@ func (v *VPC) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
 	}
 
 	for _, d := range obs.Differences {
-		if d.Property == "cidr" {
-			return kind.Result{ID: id}, c.Immutable("VPC", id, d)
-		}
-
-		if err := v.enable(ctx, id, d.Property); err != nil {
-			return kind.Result{ID: id, Waiting: "DNS attributes"}, awserr.IgnoreGone(err)
+		if mended, err := v.mend(ctx, c, id, d); !mended {
+			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
 	}
 
 	return kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs}, nil
+}
+
+// mend puts one property right, and tells whether EC2 has done so; what it does not see yet is left to the next look.
+func (v *VPC) mend(ctx context.Context, c *kind.Call, id string, d kind.Difference) (bool, error) {
+	switch d.Property {
+	case "cidr":
+		return false, c.Immutable("VPC", id, d)
+	case kind.PropertyTags:
+		return ec2tag.Mend(ctx, v.ec2, c, id)
+	default:
+		err := v.enable(ctx, id, d.Property)
+
+		return err == nil, awserr.IgnoreGone(err)
+	}
 }
 
 // Remove implements kind.Kind.
@@ -236,9 +247,7 @@ func (v *VPC) look(ctx context.Context, c *kind.Call, found *types.Vpc) (kind.Ob
 		return obs, nil
 	}
 
-	if have := aws.ToString(found.CidrBlock); c.Existing == "" && have != c.Spec.Network.CIDR {
-		obs.Differences = append(obs.Differences, kind.Difference{Property: "cidr", Want: c.Spec.Network.CIDR, Have: have})
-	}
+	var dns []kind.Difference
 
 	for _, attribute := range []types.VpcAttributeName{types.VpcAttributeNameEnableDnsSupport, types.VpcAttributeNameEnableDnsHostnames} {
 		on, err := v.attribute(ctx, id, attribute)
@@ -246,18 +255,23 @@ func (v *VPC) look(ctx context.Context, c *kind.Call, found *types.Vpc) (kind.Ob
 			return obs, err
 		}
 
-		if !on {
-			obs.Differences = append(obs.Differences, kind.Difference{Property: string(attribute), Want: "true", Have: strconv.FormatBool(on)})
-		}
+		dns = append(dns, kind.Differing(kind.Difference{Property: string(attribute), Want: "true", Have: strconv.FormatBool(on)})...)
 	}
 
-	if c.Existing != "" {
-		obs.Problems = kind.Belongs(c, "VPC", ec2tag.Map(found.Tags))
+	if c.Existing == "" {
+		obs.Differences = append(kind.Differing(
+			kind.Difference{Property: "cidr", Want: c.Spec.Network.CIDR, Have: aws.ToString(found.CidrBlock)}, ec2tag.Differ(c, found.Tags),
+		), dns...)
 
-		if len(obs.Differences) > 0 {
-			obs.Problems = append(obs.Problems, kind.Unusable(c, "The VPC "+id+" has DNS support or DNS hostnames off.",
-				"Turn both on: instances find ECS and S3 by name."))
-		}
+		return obs, nil
+	}
+
+	// What is the owner's, the owner sets right.
+	obs.Problems = kind.Belongs(c, "VPC", ec2tag.Map(found.Tags))
+
+	if len(dns) > 0 {
+		obs.Problems = append(obs.Problems, kind.Unusable(c, "The VPC "+id+" has DNS support or DNS hostnames off.",
+			"Turn both on: instances find ECS and S3 by name."))
 	}
 
 	return obs, nil

@@ -28,6 +28,7 @@ type api interface {
 	DescribeVpcEndpoints(ctx context.Context, in *ec2.DescribeVpcEndpointsInput, opts ...func(*ec2.Options)) (*ec2.DescribeVpcEndpointsOutput, error)
 	ModifyVpcEndpoint(ctx context.Context, in *ec2.ModifyVpcEndpointInput, opts ...func(*ec2.Options)) (*ec2.ModifyVpcEndpointOutput, error)
 	DeleteVpcEndpoints(ctx context.Context, in *ec2.DeleteVpcEndpointsInput, opts ...func(*ec2.Options)) (*ec2.DeleteVpcEndpointsOutput, error)
+	ec2tag.API
 }
 
 // VPCEndpoint is the kind.
@@ -117,18 +118,35 @@ func (e *VPCEndpoint) Ensure(ctx context.Context, c *kind.Call) (kind.Result, er
 	case kind.Absent, kind.Ready:
 	}
 
+	result := kind.Result{Done: true, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "route table and tags"}
+
 	for _, d := range obs.Differences {
-		if d.Property != propRouteTables {
-			return kind.Result{ID: id}, c.Immutable("S3 endpoint", id, d)
+		mended, err := e.mend(ctx, c, id, d)
+		if err != nil {
+			return kind.Result{ID: id, Waiting: d.Property}, err
 		}
 
-		_, err := e.ec2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: aws.String(id), AddRouteTableIds: []string{c.One("route-table").ID}})
-		if err = awserr.IgnoreGone(err); err != nil {
-			return kind.Result{ID: id}, fmt.Errorf("add route table to S3 endpoint %s: %w", id, err)
-		}
+		result.Done = result.Done && mended
 	}
 
-	return kind.Result{Done: len(obs.Differences) == 0, ID: id, ARN: obs.ARN, Outputs: obs.Outputs, Waiting: "route table"}, nil
+	return result, nil
+}
+
+// mend puts one property right, and tells whether EC2 has done so. Route tables are left to the next look.
+func (e *VPCEndpoint) mend(ctx context.Context, c *kind.Call, id string, d kind.Difference) (bool, error) {
+	switch d.Property {
+	case propRouteTables:
+		_, err := e.ec2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: aws.String(id), AddRouteTableIds: []string{c.One("route-table").ID}})
+		if err = awserr.IgnoreGone(err); err != nil {
+			return false, fmt.Errorf("add route table to S3 endpoint %s: %w", id, err)
+		}
+
+		return false, nil
+	case kind.PropertyTags:
+		return ec2tag.Mend(ctx, e.ec2, c, id)
+	default:
+		return false, c.Immutable("S3 endpoint", id, d)
+	}
 }
 
 // Remove implements kind.Kind.
@@ -181,7 +199,7 @@ func (e *VPCEndpoint) Observe(ctx context.Context, c *kind.Call) (kind.Observati
 	return observe(c, found), nil
 }
 
-// propRouteTables is the one property that AWS changes in place.
+// propRouteTables is the one property beside tags that AWS changes in place.
 const propRouteTables = "routeTableIds"
 
 func observe(c *kind.Call, found *types.VpcEndpoint) kind.Observation {
@@ -200,23 +218,19 @@ func observe(c *kind.Call, found *types.VpcEndpoint) kind.Observation {
 		return obs
 	}
 
-	for _, d := range []kind.Difference{
-		{Property: "vpcId", Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
-		{Property: "serviceName", Want: service(c), Have: aws.ToString(found.ServiceName)},
-	} {
-		if d.Want != d.Have {
-			obs.Differences = append(obs.Differences, d)
-		}
+	// Route tables that others added are theirs.
+	table, tables := c.One("route-table").ID, strings.Join(found.RouteTableIds, ", ")
+	if slices.Contains(found.RouteTableIds, table) {
+		tables = table
 	}
 
-	if table := c.One("route-table").ID; !slices.Contains(found.RouteTableIds, table) {
-		have := strings.Join(found.RouteTableIds, ", ")
-		if have == "" {
-			have = "none"
-		}
-
-		obs.Differences = append(obs.Differences, kind.Difference{Property: propRouteTables, Want: table, Have: have})
-	}
+	obs.Differences = kind.Differing(
+		kind.Difference{Property: "vpcId", Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
+		kind.Difference{Property: "serviceName", Want: service(c), Have: aws.ToString(found.ServiceName)},
+		kind.Difference{Property: "vpcEndpointType", Want: string(types.VpcEndpointTypeGateway), Have: string(found.VpcEndpointType)},
+		kind.Difference{Property: propRouteTables, Want: table, Have: tables},
+		ec2tag.Differ(c, found.Tags),
+	)
 
 	return obs
 }

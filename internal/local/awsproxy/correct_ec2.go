@@ -62,7 +62,56 @@ func ec2Corrections() []entry {
 			service: "ec2", actions: []string{"DescribeLaunchTemplates", "DeleteLaunchTemplate"},
 			apply: missingTemplates,
 		},
+		{
+			name: "correction/template-tags",
+			source: "EC2 API reference, LaunchTemplate, Tags: the tags that the template carries. moto shows those of its create, whatever CreateTags and " +
+				"DeleteTags did since.",
+			service: "ec2", actions: []string{"DescribeLaunchTemplates"},
+			apply: templateTags,
+		},
 	}
+}
+
+// templateTags asks moto for the tags of each template that an answer shows.
+func templateTags(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {
+	a, err := next(ctx, c)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+
+	root, err := a.xml()
+	if err != nil {
+		return nil, err
+	}
+
+	templates := root.Child("launchTemplates")
+	if templates == nil || len(templates.Children) == 0 {
+		return a, nil
+	}
+
+	for _, item := range templates.Children {
+		tags, err := p.askEC2(ctx, c, "DescribeTags", url.Values{"Filter.1.Name": {"resource-id"}, "Filter.1.Value.1": {item.ChildText("launchTemplateId")}})
+		if err != nil {
+			return nil, err
+		}
+
+		shown := &awsmodel.Element{Name: "tagSet"}
+
+		if set := tags.Child("tagSet"); set != nil {
+			for _, tag := range set.Children {
+				shown.Children = append(shown.Children, &awsmodel.Element{Name: "item", Children: []*awsmodel.Element{
+					{Name: "key", Text: tag.ChildText("key")}, {Name: "value", Text: tag.ChildText("value")},
+				}})
+			}
+		}
+
+		item.Children = append(slices.DeleteFunc(item.Children, func(e *awsmodel.Element) bool { return e.Name == "tagSet" }), shown)
+	}
+
+	p.touch(c, "correction/template-tags")
+	a.setBody(root.Bytes())
+
+	return a, nil
 }
 
 func endpointType(ctx context.Context, p *Proxy, c *call, next handler) (*answer, error) {

@@ -37,6 +37,7 @@ func correctionTests() map[string]func(*testing.T, *world) {
 		"TransactionToken":  testTransactionToken,
 		"DeletedEndpoints":  testDeletedEndpoints,
 		"MissingTemplates":  testMissingTemplates,
+		"TemplateTags":      testTemplateTags,
 		"ServiceLinkedRole": testServiceLinkedRole,
 		"BatchServiceRole":  testBatchServiceRole,
 		"BatchErrors":       testBatchErrors,
@@ -340,6 +341,33 @@ func testMissingTemplates(t *testing.T, w *world) {
 	want := []string{"InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"}
 	if diff := cmp.Diff(want, []string{code(describeID), code(deleteID), code(deleteName)}); diff != "" {
 		t.Errorf("a template that is not there (-want +got):\n%s", diff)
+	}
+}
+
+func testTemplateTags(t *testing.T, w *world) {
+	t.Helper()
+
+	ctx := t.Context()
+	tag := func(k, v string) []ec2types.Tag { return []ec2types.Tag{{Key: &k, Value: &v}} }
+
+	made := must[*ec2.CreateLaunchTemplateOutput](t)(w.ec2().CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
+		LaunchTemplateName: aws.String("tagged"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{InstanceType: "m5.large"},
+		TagSpecifications: []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeLaunchTemplate, Tags: append(tag("stays", "1"), tag("goes", "1")...)}},
+	}))
+	ids := []string{*made.LaunchTemplate.LaunchTemplateId}
+
+	_ = must[*ec2.CreateTagsOutput](t)(w.ec2().CreateTags(ctx, &ec2.CreateTagsInput{Resources: ids, Tags: tag("comes", "a & b")}))
+	_ = must[*ec2.DeleteTagsOutput](t)(w.ec2().DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: ids, Tags: []ec2types.Tag{{Key: aws.String("goes")}}}))
+
+	out := must[*ec2.DescribeLaunchTemplatesOutput](t)(w.ec2().DescribeLaunchTemplates(ctx, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: ids}))
+
+	got := map[string]string{}
+	for _, tag := range out.LaunchTemplates[0].Tags {
+		got[*tag.Key] = *tag.Value
+	}
+
+	if diff := cmp.Diff(map[string]string{"stays": "1", "comes": "a & b"}, got); diff != "" {
+		t.Errorf("tags of a template (-want +got):\n%s", diff)
 	}
 }
 
