@@ -71,7 +71,7 @@ func hostile() []group {
 			"HTTPS://example.com/", "hTTps://example.com/", `https://example.com/"quoted"`, "https://example.com/<tag>", "https://example.com/{a}", "https://example.com/a^b", "https://example.com/`id`",
 			"https://example.com/%zz", "https://example.com/%", "https://example.com/|x",
 		}},
-		{"too long to be kept", []string{"https://example.com/" + strings.Repeat("a", 2048)}},
+		{"too long to be kept", []string{"https://example.com/" + strings.Repeat("a", 8<<10)}},
 	}
 }
 

@@ -28,8 +28,8 @@ import (
 const (
 	// timeout bounds a whole call.
 	timeout = 10 * time.Second
-	// maxURL is more than any receiver needs.
-	maxURL = 2048
+	// maxURL is more than any receiver needs. An address that AWS signed with a session's token has about 2 KiB.
+	maxURL = 8 << 10
 	// maxBody and maxHeader bound what is read of an answer.
 	maxBody   = 64 << 10
 	maxHeader = 16 << 10
@@ -129,6 +129,17 @@ func (e *Egress) CheckURL(raw string) *deploy.Error {
 	}
 
 	return nil
+}
+
+// Listed tells whether a URL fits and is of an origin that the installation lists, whatever else may be called.
+func (e *Egress) Listed(raw string) bool {
+	if e.unfit(raw) != "" {
+		return false
+	}
+
+	u, err := url.Parse(raw)
+
+	return err == nil && e.allowed(u.Scheme, u.Hostname(), effectivePort(u))
 }
 
 func (e *Egress) unfit(raw string) string {

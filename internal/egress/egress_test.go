@@ -183,6 +183,14 @@ func TestOrigins(t *testing.T) {
 		if refused := e.CheckURL(raw); (refused == nil) != fits {
 			t.Errorf("%s: %v", raw, refused)
 		}
+
+		if e.Listed(raw) != fits {
+			t.Errorf("%s: listed is %t", raw, !fits)
+		}
+	}
+
+	if e.Listed("https://example.com/") {
+		t.Error("what anybody may name is not listed")
 	}
 }
 
