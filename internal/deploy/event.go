@@ -146,6 +146,8 @@ type Callback struct {
 	LogicalResourceID string    `json:"logicalResourceId"`
 	PhysicalID        string    `json:"physicalId"`
 	Deadline          time.Time `json:"deadline"`
+	// Request is what is asked for, in the words of whoever noted it: until there is an operation it is tried again.
+	Request string `json:"request,omitempty"`
 	// ResponseURL is a capability: whoever has it can answer for the resource. It is never logged and never shown.
 	ResponseURL string `json:"responseUrl"`
 }

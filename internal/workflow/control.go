@@ -328,15 +328,22 @@ func (c *Control) granted(ctx context.Context, p deploy.Principal) (func(deploy.
 // Delete admits the removal of a deployment, superseding whatever else runs. A delete that runs already is the answer itself. It answers
 // store.ErrNotFound for a name that is not there any more, and *Exists for a running delete with the other data policy.
 func (c *Control) Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (Admitted, error) {
+	return c.DeleteOnce(ctx, p, name, data, nil)
+}
+
+// DeleteOnce is a Delete with an idempotency claim: a repetition is answered as the first time, also when the name has been taken anew meanwhile.
+func (c *Control) DeleteOnce(ctx context.Context, p deploy.Principal, name string, data deploy.Data, claim *store.Claim) (Admitted, error) {
 	key := deploy.Key{Tenant: p.Tenant, Name: name}
 
-	return settled("The deployment changes too quickly to be deleted.", func() (Admitted, error) {
-		record, err := c.Store.Load(ctx, key)
-		if err != nil {
-			return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
-		}
+	return c.once(ctx, claim, func() (Admitted, error) {
+		return settled("The deployment changes too quickly to be deleted.", func() (Admitted, error) {
+			record, err := c.Store.Load(ctx, key)
+			if err != nil {
+				return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
+			}
 
-		return c.remove(ctx, p, record, data)
+			return c.remove(ctx, p, record, data, claim)
+		})
 	})
 }
 
@@ -353,7 +360,7 @@ func settled(busy string, act func() (Admitted, error)) (Admitted, error) {
 }
 
 // remove admits a delete on a record as it was read.
-func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.Record, data deploy.Data) (Admitted, error) {
+func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.Record, data deploy.Data, claim *store.Claim) (Admitted, error) {
 	header, old := record.Deployment, record.Operation
 	if header.Phase == deploy.PhaseDeleted {
 		return Admitted{}, fmt.Errorf("deployment %s is deleted: %w", header.Name, store.ErrNotFound)
@@ -384,5 +391,5 @@ func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.
 	phase := header.Phase
 	header.Phase, header.UpdateTime, header.Queued = deploy.PhaseDeleting, now, false
 
-	return c.admit(ctx, p, phase, header, op, ends, nil)
+	return c.admit(ctx, p, phase, header, op, ends, claim)
 }

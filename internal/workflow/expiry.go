@@ -80,7 +80,7 @@ func (e *Expiry) look(ctx context.Context, key deploy.Key) error {
 
 	if !header.ExpireTime.After(now) {
 		// As it was read: of two who find it due at once, and of one that somebody extends meanwhile, only one write stands.
-		_, err := c.remove(ctx, deploy.Principal{Tenant: key.Tenant, Actor: actor}, record, deploy.Keep)
+		_, err := c.remove(ctx, deploy.Principal{Tenant: key.Tenant, Actor: actor}, record, deploy.Keep, nil)
 
 		return err
 	}

@@ -362,7 +362,7 @@ func expiring(_ *testing.T, f *fixture) {
 func (f *fixture) callback(name, request string, deadline time.Time) deploy.Callback {
 	return deploy.Callback{
 		Key: f.key(name), Operation: id(name, 1), RequestID: request, RequestType: "Create", StackID: "arn:aws:cloudformation:x", LogicalResourceID: "Env",
-		PhysicalID: name, Deadline: deadline, ResponseURL: "https://example.com/answer?Signature=a%2Fb&x=1",
+		PhysicalID: name, Deadline: deadline, Request: `{"name": "a"}`, ResponseURL: "https://example.com/answer?Signature=a%2Fb&x=1",
 	}
 }
 
