@@ -33,6 +33,13 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	account, name := m[1], m[2]
+	qualifier := m[3]
+	if qualifier == "" {
+		qualifier = r.URL.Query().Get("Qualifier")
+	}
+	if qualifier != "" {
+		name += ":" + qualifier
+	}
 	if account == "" {
 		account = p.opts.Account
 		if s := signer.FindStringSubmatch(r.Header.Get("Authorization")); s != nil {

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,6 +37,8 @@ type Function struct {
 	// Account and Name identify it; its ARN derives from them and the pool's Region.
 	Account string
 	Name    string
+	// Aliases are the qualifiers by which it can be called, beside $LATEST. All lead to the same code.
+	Aliases []string
 	// Executable is the bootstrap, Dir the folder it runs in (Lambda's /var/task).
 	Executable string
 	Dir        string
@@ -187,7 +191,7 @@ func (p *Pool) Close() {
 	p.calls.Wait()
 }
 
-// Invoke calls a function and waits for its answer. Like Lambda it goes on when the caller leaves:
+// Invoke calls a function, by its name or by "name:qualifier", and waits for its answer. Like Lambda it goes on when the caller leaves:
 // ctx bounds the waiting, not the call. The error is a *NotFoundError, a *TooLargeError, ErrClosed
 // or ctx's own; everything the function does wrong is in the Result.
 func (p *Pool) Invoke(ctx context.Context, account, name string, payload []byte) (Result, error) {
@@ -214,29 +218,31 @@ func (p *Pool) start(account, name string, payload []byte) (<-chan Result, error
 	if len(payload) > maxRequest {
 		return nil, &TooLargeError{Size: len(payload)}
 	}
-	k := key{account, name}
+	unqualified, qualifier, qualified := strings.Cut(name, ":")
+	k := key{account, unqualified}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrClosed
 	}
 	fn, ok := p.functions[k]
-	if !ok {
+	if !ok || qualified && qualifier != "$LATEST" && !slices.Contains(fn.Aliases, qualifier) {
 		return nil, &NotFoundError{ARN: p.ARN(account, name)}
 	}
 	p.calls.Add(1)
 	done := make(chan Result, 1)
 	go func() {
 		defer p.calls.Done()
-		done <- p.call(k, fn, payload)
+		done <- p.call(k, fn, p.ARN(account, name), payload)
 	}()
 	return done, nil
 }
 
 // call serves one event with a warm process or a new one.
-func (p *Pool) call(k key, fn Function, payload []byte) Result {
+func (p *Pool) call(k key, fn Function, arn string, payload []byte) Result {
 	inv := &invocation{
 		id:      newRequestID(),
+		arn:     arn,
 		trace:   newTraceID(),
 		payload: payload,
 		done:    make(chan outcome, 1),
@@ -311,7 +317,7 @@ func (p *Pool) take(k key, fn Function) (pr *process, fresh bool, err error) {
 	p.mu.Unlock()
 
 	// Outside the lock: a start takes milliseconds and others need not wait for it.
-	pr, err = startProcess(fn, id, p.ARN(k.account, k.name), p.environment(fn, id))
+	pr, err = startProcess(fn, id, p.environment(fn, id))
 	if err != nil {
 		return nil, false, err
 	}

@@ -44,7 +44,7 @@ func newFixture(t *testing.T, executable string) *fixture {
 	for name, timeout := range map[string]time.Duration{"patient": time.Minute, "hasty": 300 * time.Millisecond} {
 		p.Add(Function{
 			Account: account, Name: name, Executable: executable, Dir: dir, Timeout: timeout, MemoryMB: 256,
-			Env: map[string]string{"TABLE": "t", "AWS_REGION": "nowhere"}, Log: filepath.Join(dir, "log", name+".log"),
+			Aliases: []string{"friendly"}, Env: map[string]string{"TABLE": "t", "AWS_REGION": "nowhere"}, Log: filepath.Join(dir, "log", name+".log"),
 		})
 	}
 	p.Add(Function{Account: account, Name: "broken", Executable: executable, Dir: dir, Timeout: time.Second, Env: map[string]string{"BROKEN": "1"}, Log: filepath.Join(dir, "log", "broken.log")})
@@ -250,6 +250,11 @@ func TestPool(t *testing.T) {
 		if got.RequestID != res.RequestID || got.ARN != "arn:aws:lambda:us-east-1:"+account+":function:patient" || got.Left <= 0 || got.Left > 60 {
 			t.Errorf("got %+v for request %s", got, res.RequestID)
 		}
+
+		// The same process serves the alias, and is told so.
+		if res := f.invoke(t, "patient:friendly", `{"do":"context"}`); !bytes.Contains(res.Payload, []byte(`:function:patient:friendly"`)) {
+			t.Errorf("called by its alias the function is told %s", res.Payload)
+		}
 	})
 
 	t.Run("CloseLeavesNoProcess", func(t *testing.T) {
@@ -295,13 +300,17 @@ func testHTTP(t *testing.T, executable string) {
 	f := newFixture(t, executable)
 	arn := "arn:aws:lambda:us-east-1:" + account + ":function:patient"
 	for name, tc := range map[string]struct {
-		reason, path, kind, auth, body string
-		status                         int
-		code, functionError, answer    string
+		reason, path, query, kind, auth, body string
+		status                                int
+		code, functionError, answer           string
 	}{
 		"Name":         {reason: "the default account's function", path: "patient", body: `{"a":1}`, status: 200, answer: `{"a":1}`},
 		"ARN":          {reason: "what the workflow engine sends", path: strings.ReplaceAll(arn, ":", "%3A"), body: `{"a":1}`, status: 200, answer: `{"a":1}`},
 		"Qualified":    {reason: "with a version", path: "patient:$LATEST", body: `{"a":1}`, status: 200, answer: `{"a":1}`},
+		"Alias":        {reason: "by one of its other names", path: "patient:friendly", body: `{"do":"context"}`, status: 200},
+		"Qualifier":    {reason: "said in the query", path: "patient", query: "?Qualifier=friendly", body: `{"a":1}`, status: 200, answer: `{"a":1}`},
+		"NoAlias":      {reason: "no such alias", path: "patient:stranger", body: `{}`, status: 404, code: "ResourceNotFoundException"},
+		"NoQualifier":  {reason: "no such alias", path: "patient", query: "?Qualifier=stranger", body: `{}`, status: 404, code: "ResourceNotFoundException"},
 		"PartialARN":   {reason: "Lambda takes it", path: account + ":function:patient", body: `{"a":1}`, status: 200, answer: `{"a":1}`},
 		"Error":        {reason: "a failed function is a 200 with a header", path: "patient", body: `{"do":"fail","name":"NotReady"}`, status: 200, functionError: "Unhandled"},
 		"Event":        {reason: "nobody waits", path: "patient", kind: "Event", body: `{"a":1}`, status: 202},
@@ -313,7 +322,7 @@ func testHTTP(t *testing.T, executable string) {
 		"BadName":      {reason: "no name at all", path: "a%20b", body: `{}`, status: 400, code: "ValidationException"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, Path+tc.path+"/invocations", strings.NewReader(tc.body))
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, Path+tc.path+"/invocations"+tc.query, strings.NewReader(tc.body))
 			req.Header.Set("X-Amz-Invocation-Type", tc.kind)
 			req.Header.Set("Authorization", tc.auth)
 			rec := httptest.NewRecorder()

@@ -24,6 +24,7 @@ const runtimeAPI = "/2018-06-01/runtime/"
 // invocation is one event on its way to a process and back.
 type invocation struct {
 	id      string
+	arn     string // as it was called, with the qualifier
 	trace   string
 	payload []byte
 	done    chan outcome // holds one
@@ -37,7 +38,6 @@ type outcome struct {
 // process is one running bootstrap with its own Runtime API listener.
 type process struct {
 	fn   Function
-	arn  string
 	cmd  *exec.Cmd
 	srv  *http.Server
 	reap *time.Timer // ends it when idle for long; guarded by the pool's lock
@@ -53,7 +53,7 @@ type process struct {
 }
 
 // startProcess starts the function's executable; it asks for its first event on its own.
-func startProcess(fn Function, id, arn string, env []string) (*process, error) {
+func startProcess(fn Function, id string, env []string) (*process, error) {
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, fmt.Errorf("listen for the Runtime API of %s: %w", fn.Name, err)
@@ -71,7 +71,6 @@ func startProcess(fn Function, id, arn string, env []string) (*process, error) {
 
 	pr := &process{
 		fn:     fn,
-		arn:    arn,
 		work:   make(chan *invocation),
 		ended:  make(chan struct{}),
 		exited: make(chan struct{}),
@@ -147,7 +146,7 @@ func (pr *process) next(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Lambda-Runtime-Aws-Request-Id", inv.id)
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(time.Now().Add(pr.fn.Timeout).UnixMilli(), 10))
-		h.Set("Lambda-Runtime-Invoked-Function-Arn", pr.arn)
+		h.Set("Lambda-Runtime-Invoked-Function-Arn", inv.arn)
 		h.Set("Lambda-Runtime-Trace-Id", inv.trace)
 		h.Set("Content-Type", "application/json")
 		_, _ = w.Write(inv.payload) // a broken connection shows as the process's exit

@@ -68,6 +68,8 @@ type Function struct {
 	Timeout  time.Duration
 	MemoryMB int
 	Env      map[string]string
+	// Aliases are the other names by which it can be called.
+	Aliases []string
 }
 
 // Table is an AWS::DynamoDB::Table. Its members are CloudFormation's, which are the API's.
@@ -355,6 +357,8 @@ func (s *scope) read(st *Stack, id string) error {
 		return s.readQueue(st, id)
 	case "AWS::Lambda::EventSourceMapping":
 		return s.readMapping(st, id)
+	case "AWS::Lambda::Alias":
+		return s.readAlias(st, id)
 	}
 	return nil // the rest needs no acting on here
 }
@@ -398,6 +402,20 @@ func (s *scope) readFunction(st *Stack, id string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// readAlias takes an alias of a function that stands before it in the template.
+func (s *scope) readAlias(st *Stack, id string) error {
+	var a struct{ Name, FunctionName, FunctionVersion string }
+	if err := s.decode(id, &a, "Name", "FunctionName", "FunctionVersion"); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(st.Functions, func(f Function) bool { return f.Name == a.FunctionName })
+	if i < 0 || a.FunctionVersion != "$LATEST" {
+		return fmt.Errorf("Resources.%s: an alias of version %s of %s is not played here", id, a.FunctionVersion, a.FunctionName)
+	}
+	st.Functions[i].Aliases = append(st.Functions[i].Aliases, a.Name)
 	return nil
 }
 
