@@ -287,6 +287,10 @@ func (s *Stack) parameters(account string) (map[string]string, error) {
 		"IamPrincipals": string(principals),
 		// Whoever tries webhooks here listens here.
 		"WebhookOrigins": `["http://127.0.0.1:*"]`,
+		// A CloudFormation beside this stack sends for the tenant of this computer, and takes answers on loopback.
+		"StackTenant":     "local",
+		"StackAccount":    account,
+		"ResponseOrigins": `["http://127.0.0.1:*", "http://localhost:*"]`,
 	} {
 		if s.template.HasParameter(name) {
 			out[name] = value
@@ -314,7 +318,7 @@ func (s *Stack) addFunctions(w *World) error {
 		}
 		s.pool.Add(lambdapool.Function{
 			Account: w.Account, Name: f.Name, Executable: executable, Dir: dir,
-			Timeout: f.Timeout, MemoryMB: f.MemoryMB, Env: f.Env,
+			Timeout: f.Timeout, Aliases: f.Aliases, MemoryMB: f.MemoryMB, Env: f.Env,
 			Log: filepath.Join(s.opts.State, "log", f.Name+".log"),
 		})
 	}

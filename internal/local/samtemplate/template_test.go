@@ -247,7 +247,7 @@ func TestProduct(t *testing.T) {
 			t.Errorf("%s: %q, want %s", key, routes[key], want)
 		}
 	}
-	var schedule, events int
+	events, minutely := 0, map[string]bool{}
 	sweeps := map[string]bool{}
 	for _, r := range st.Rules {
 		if r.Every == 30*time.Minute && r.Input == `{"verb": "sweep"}` {
@@ -255,13 +255,10 @@ func TestProduct(t *testing.T) {
 
 			continue
 		}
-		if r.Function != byName["watchdog"].ARN {
-			t.Errorf("rule %s calls %s", r.Name, r.Function)
-		}
 		if r.Every == time.Minute {
-			schedule++
+			minutely[r.Function] = true
 		}
-		if len(r.Pattern) > 0 && json.Valid(r.Pattern) {
+		if len(r.Pattern) > 0 && json.Valid(r.Pattern) && r.Function == byName["watchdog"].ARN {
 			events++
 		}
 	}
@@ -270,13 +267,49 @@ func TestProduct(t *testing.T) {
 			t.Errorf("the function %s is never asked to sweep", worker)
 		}
 	}
-	if schedule != 1 || events != 1 {
-		t.Errorf("%d schedules each minute and %d event rules, want one of each", schedule, events)
+	if events != 1 || len(minutely) != 2 || !minutely[byName["watchdog"].ARN] || !minutely[byName["customresource"].ARN] {
+		t.Errorf("%d event rules, want the watchdog's; each minute %v are called", events, minutely)
 	}
 	if len(st.Tables) != 1 || st.Tables[0].TimeToLiveSpecification == nil || st.Tables[0].StreamSpecification == nil || len(st.Tables[0].GlobalSecondaryIndexes) == 0 {
 		t.Errorf("table: %+v", st.Tables)
 	}
 	if len(st.Policies) != 1 || !strings.Contains(string(st.Policies[0].Document), `"Version":"2012-10-17"`) {
 		t.Errorf("boundary: %+v", st.Policies)
+	}
+}
+
+// TestStacks binds an account's stacks to a tenant: by an alias, and by nothing unless both are given.
+func TestStacks(t *testing.T) {
+	text, err := os.ReadFile("../../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl, err := Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		parameters map[string]string
+		want       []string
+	}{
+		"None":    {nil, nil},
+		"Bound":   {map[string]string{"StackTenant": "acme", "StackAccount": "111122223333"}, []string{"acme"}},
+		"Unbound": {map[string]string{"StackTenant": "acme"}, nil},
+	} {
+		in := inputs()
+		in.Parameters = tc.parameters
+		st, err := tmpl.Resolve(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range st.Functions {
+			want := tc.want
+			if f.Name != "customresource" {
+				want = nil
+			}
+			if diff := cmp.Diff(want, f.Aliases); diff != "" {
+				t.Errorf("%s: aliases of %s (-want +got):\n%s", name, f.Name, diff)
+			}
+		}
 	}
 }
