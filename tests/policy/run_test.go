@@ -412,7 +412,22 @@ type scenario struct {
 }
 
 func scenarios() map[string]scenario {
+	var brought deploy.Spec
+
 	return map[string]scenario{
+		"stacked": {
+			reason: "a CloudFormation stack has deployments too, of what is the owner's and of its own",
+			before: func(ctx context.Context, t *testing.T, w *simulation.World, spec *deploy.Spec) map[string]map[string]string {
+				t.Helper()
+
+				there := existing(ctx, t, w, spec, true)
+				brought = *spec
+
+				return there
+			},
+			lives: stacked(&brought),
+			data:  deploy.Purge,
+		},
 		"default": {
 			reason: "the environment of an empty spec, removed with its data",
 			during: func(ctx context.Context, t *testing.T, w *simulation.World) {
