@@ -93,8 +93,9 @@ fuzz: local-stack $(VENV)/.test ## Send 50,000 generated requests to the running
 	  go test -count 1 -timeout 120m -v -run TestGeneratedRequests ./tests/e2e
 
 .PHONY: ministack
-ministack: .local/ministack/.installed ## Deploy the template on MiniStack and ask the API that comes out of it
-	METAFLOW_DEPLOYER_MINISTACK=$(CURDIR)/.local/ministack go test -count 1 -timeout 15m -run TestTheTemplateDeploys -v ./tests/template
+ministack: .local/ministack/.installed local-stack ## Deploy the template and the example stack on MiniStack
+	METAFLOW_DEPLOYER_MINISTACK=$(CURDIR)/.local/ministack METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local \
+	  go test -count 1 -timeout 30m -run 'TestTheTemplateDeploys|TestTheExampleStack' -v ./tests/template
 
 .PHONY: mutate
 mutate: ## Break the product's safety on purpose, one place at a time: every change must be caught by a test

@@ -2,7 +2,7 @@
 // admits the operation that they ask for, and answers when that ends, or before the stack's own patience ends.
 //
 // A request is noted before anything is done for it, and forgotten once it is answered; until then whoever calls (Lambda again, the table's stream, the
-// schedule each minute) carries it on from what the record says. The schedule alone suffices. CloudFormation may be told the same answer twice, never two.
+// schedule each minute) carries it on from what the record says. The schedule alone suffices. CloudFormation may be told an answer twice, and heeds the first.
 //
 // Nothing in a request proves who sent it: the tenant comes from outside, and the account in the stack's id must be one that an admin bound to that tenant.
 // The package must not know how it is called, nor HTTP beyond the one PUT of an answer.

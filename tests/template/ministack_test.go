@@ -37,7 +37,7 @@ func TestTheTemplateDeploys(t *testing.T) {
 		t.Skip("METAFLOW_DEPLOYER_MINISTACK names no virtual environment with MiniStack: see `make ministack`")
 	}
 
-	m := startMiniStack(t, venv)
+	m := startMiniStack(t, venv, "eu-central-1", "test")
 	text := m.packaged(t)
 
 	m.cloudFormation(t, "CreateStack", url.Values{
@@ -63,7 +63,7 @@ func TestTheTemplateDeploys(t *testing.T) {
 		if s := described.Stacks[0].StackStatus; s == "CREATE_COMPLETE" {
 			break
 		} else if s != "CREATE_IN_PROGRESS" || time.Now().After(deadline) {
-			t.Fatalf("the stack is %s: %s\n%s", s, described.Stacks[0].StackStatusReason, m.events(t))
+			t.Fatalf("the stack is %s: %s\n%s", s, described.Stacks[0].StackStatusReason, m.events(t, "app"))
 		}
 
 		pause(t)
@@ -105,13 +105,14 @@ func TestTheTemplateDeploys(t *testing.T) {
 }
 
 type miniStack struct {
-	port string
-	log  *bytes.Buffer
+	port, region, key string
+	log               *bytes.Buffer
 }
 
 func (m *miniStack) url() string { return "http://127.0.0.1:" + m.port }
 
-func startMiniStack(t *testing.T, venv string) *miniStack {
+// startMiniStack runs MiniStack for one Region. An access key that is an account's number works in that account.
+func startMiniStack(t *testing.T, venv, region, key string) *miniStack {
 	t.Helper()
 
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -122,14 +123,14 @@ func startMiniStack(t *testing.T, venv string) *miniStack {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	_ = l.Close() // MiniStack takes the port over; it cannot choose one by itself
 
-	m := &miniStack{port: port, log: &bytes.Buffer{}}
+	m := &miniStack{port: port, region: region, key: key, log: &bytes.Buffer{}}
 
 	cmd := exec.Command(filepath.Join(venv, "bin", "ministack")) // it is ended below, with its children
 	cmd.Dir = t.TempDir()
 	cmd.Stdout, cmd.Stderr = m.log, m.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Env = append(os.Environ(), "BIND_HOST=127.0.0.1", "GATEWAY_PORT="+port, "AWS_ENDPOINT_URL="+m.url(), "SFTP_ENABLED=0", "IOT_MTLS_ENABLED=0",
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1", "MINISTACK_REGION=eu-central-1")
+		"AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION="+region, "AWS_DEFAULT_REGION="+region, "MINISTACK_REGION="+region)
 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -183,34 +184,44 @@ func (m *miniStack) get(ctx context.Context, address, host string) (*http.Respon
 	return http.DefaultClient.Do(req)
 }
 
-// packaged does what `sam package` does: functions and the definition go to a bucket, and the template names them there. The functions are built for this
-// computer.
-func (m *miniStack) packaged(t *testing.T) string {
+// artifacts makes the bucket of that name and answers what puts something there.
+func (m *miniStack) artifacts(t *testing.T) func(key string, data []byte) {
 	t.Helper()
 
 	client := s3.New(s3.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(m.url()), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Region: m.region, BaseEndpoint: aws.String(m.url()), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(m.key, "test", ""),
 	})
 
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{
-		Bucket: aws.String("artifacts"), CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraintEuCentral1},
-	}); err != nil {
+	in := &s3.CreateBucketInput{Bucket: aws.String("artifacts")}
+	if m.region != "us-east-1" {
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(m.region)}
+	}
+
+	if _, err := client.CreateBucket(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 
-	put := func(key string, data []byte) {
+	return func(key string, data []byte) {
 		t.Helper()
 
 		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("artifacts"), Key: &key, Body: bytes.NewReader(data)}); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// packaged does what `sam package` does: functions and the definition go to a bucket, and the template names them there. The functions are built for this
+// computer.
+func (m *miniStack) packaged(t *testing.T) string {
+	t.Helper()
+
+	put := m.artifacts(t)
 
 	_, s := stack(t)
 	text := string(read(t, "template.yaml"))
 
 	for _, f := range s.Functions {
-		put(f.Name+".zip", built(t, f.Name))
+		put(f.Name+".zip", built(t, "functions/"+f.Name))
 
 		from := "CodeUri: build/" + f.Name + "/"
 		if !strings.Contains(text, from) {
@@ -225,17 +236,18 @@ func (m *miniStack) packaged(t *testing.T) string {
 	return strings.Replace(text, "DefinitionUri: "+definition, "DefinitionUri: s3://artifacts/deployment.asl.json", 1)
 }
 
-func built(t *testing.T, function string) []byte {
+// built is a folder's program as Lambda takes it.
+func built(t *testing.T, folder string) []byte {
 	t.Helper()
 
 	file := filepath.Join(t.TempDir(), "bootstrap")
 
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", file, "./functions/"+function)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", file, "./"+folder)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", function, err, out)
+		t.Fatalf("build %s: %v\n%s", folder, err, out)
 	}
 
 	data, err := os.ReadFile(file)
@@ -281,8 +293,8 @@ func (m *miniStack) cloudFormation(t *testing.T, action string, form url.Values,
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 
 	sum := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, req, hex.EncodeToString(sum[:]),
-		"cloudformation", "eu-central-1", time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: m.key, SecretAccessKey: "test"}, req, hex.EncodeToString(sum[:]),
+		"cloudformation", m.region, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -306,14 +318,14 @@ func (m *miniStack) cloudFormation(t *testing.T, action string, form url.Values,
 }
 
 // events says which resources failed, and why.
-func (m *miniStack) events(t *testing.T) string {
+func (m *miniStack) events(t *testing.T, stack string) string {
 	t.Helper()
 
 	var out struct {
 		Events []struct{ LogicalResourceId, ResourceStatus, ResourceStatusReason string } `xml:"DescribeStackEventsResult>StackEvents>member"` //nolint:revive,staticcheck // CloudFormation's spelling
 	}
 
-	m.cloudFormation(t, "DescribeStackEvents", url.Values{"StackName": {"app"}}, &out)
+	m.cloudFormation(t, "DescribeStackEvents", url.Values{"StackName": {stack}}, &out)
 
 	var b strings.Builder
 

@@ -4,6 +4,7 @@ package template_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -568,6 +569,35 @@ func TestTrustPoliciesNameThisAccount(t *testing.T) {
 				t.Errorf("%s trusts Step Functions in account %s: %t", r.LogicalID, account, got)
 			}
 		}
+	}
+}
+
+// TestStacksComeInByTheirAliasOnly: an account may call the alias of the tenant that it is bound to, and nothing else of the product may be called from outside
+// but the API by API Gateway.
+func TestStacksComeInByTheirAliasOnly(t *testing.T) {
+	t.Parallel()
+
+	template, _ := stack(t)
+	in := inputs()
+	in.Parameters = map[string]string{"StackTenant": "acme", "StackAccount": "210987654321"}
+
+	var got []string
+
+	for _, id := range template.Resources("AWS::Lambda::Permission") {
+		p, err := template.Properties(in, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		got = append(got, fmt.Sprint(p["Principal"], " ", p["Action"], " ", p["FunctionName"]))
+	}
+
+	slices.Sort(got)
+
+	if diff := cmp.Diff([]string{
+		"210987654321 lambda:InvokeFunction arn:aws:lambda:eu-central-1:123456789012:function:customresource:acme", "apigateway.amazonaws.com lambda:InvokeFunction api",
+	}, got); diff != "" {
+		t.Errorf("who may call what (-want +got):\n%s", diff)
 	}
 }
 

@@ -364,6 +364,12 @@ func (s *scope) ref(name, place string) (any, error) {
 		return s.attribute(name, "PolicyArn", place)
 	case "AWS::SQS::Queue":
 		return s.queueURL(name), nil
+	case "AWS::Lambda::Alias":
+		var a struct{ Name, FunctionName string }
+		if err := s.decode(name, &a, "Name", "FunctionName"); err != nil {
+			return nil, err
+		}
+		return s.arn("lambda", "function:"+a.FunctionName+":"+a.Name), nil
 	case "AWS::ApiGatewayV2::Api":
 		return apiID(name), nil
 	case "AWS::ApiGatewayV2::Integration", "AWS::ApiGatewayV2::Authorizer", "AWS::ApiGatewayV2::Route":
