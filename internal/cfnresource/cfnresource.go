@@ -101,6 +101,13 @@ func (r *Resource) Handle(ctx context.Context, tenant string, e Event) error {
 	if e.RequestType == requestDelete {
 		name, ours := r.named(tenant, e.PhysicalResourceID)
 		if !ours {
+			var err error
+			if name, err = r.unanswered(ctx, tenant, e); err != nil {
+				return err
+			}
+		}
+
+		if name == "" {
 			return r.send(ctx, e.ResponseURL, answerTo(e, success, unmade(e.RequestID, e.PhysicalResourceID))) // what is to be deleted never came to be
 		}
 
@@ -147,6 +154,29 @@ func (r *Resource) admissible(ctx context.Context, tenant string, e Event) error
 	return nil
 }
 
+// unanswered is the name of what a create of the same resource is making, or has made, whose answer never arrived: CloudFormation asks for it to be deleted by
+// an id of its own.
+func (r *Resource) unanswered(ctx context.Context, tenant string, e Event) (string, error) {
+	name, ok := e.ResourceProperties["Name"].(string)
+	if !ok || !deploy.ValidName(name) {
+		return "", nil
+	}
+
+	waiting, err := r.Records.Callbacks(ctx, deploy.Key{Tenant: tenant, Name: name})
+	if err != nil {
+		return "", fmt.Errorf("read the callbacks of %s: %w", name, err)
+	}
+
+	for _, c := range waiting {
+		create := c.RequestType == requestCreate && c.StackID == e.StackID && c.LogicalResourceID == e.LogicalResourceID
+		if create || c.RequestID == e.RequestID {
+			return name, nil
+		}
+	}
+
+	return "", nil
+}
+
 // take notes a request, unless that was done before, and carries it on.
 func (r *Resource) take(ctx context.Context, e Event, key deploy.Key, req request) error {
 	waiting, err := r.Records.Callbacks(ctx, key)
@@ -163,8 +193,13 @@ func (r *Resource) take(ctx context.Context, e Event, key deploy.Key, req reques
 		return fmt.Errorf("encode a request: %w", err)
 	}
 
+	id := r.id(key)
+	if e.RequestType == requestDelete {
+		id = unmade(e.RequestID, e.PhysicalResourceID) // whatever it is called, it must be called so in the answer
+	}
+
 	c := deploy.Callback{
-		Key: key, RequestID: e.RequestID, RequestType: e.RequestType, StackID: e.StackID, LogicalResourceID: e.LogicalResourceID, PhysicalID: r.id(key),
+		Key: key, RequestID: e.RequestID, RequestType: e.RequestType, StackID: e.StackID, LogicalResourceID: e.LogicalResourceID, PhysicalID: id,
 		Deadline: r.Clock.Now().Add(req.Timeout - min(margin, req.Timeout/2)), ResponseURL: e.ResponseURL, Request: string(text),
 	}
 

@@ -809,6 +809,39 @@ func TestAnswersThatDoNotArrive(t *testing.T) {
 	})
 }
 
+// TestDeleteOfWhatWasNeverAnswered: CloudFormation gave up on a create whose answer did not arrive, and made up an id for it.
+func TestDeleteOfWhatWasNeverAnswered(t *testing.T) {
+	t.Parallel()
+
+	const made = "ml-Env-1ABCDEFGHIJKL"
+
+	run(t, func(t *testing.T, b *bench) {
+		b.refuse = func() error { return errors.New("the receiver answered 503") }
+
+		e := b.event("Create", "", map[string]any{"ServiceTimeout": "900"})
+		if err := b.Handle(t.Context(), tenant, e); err != nil {
+			t.Fatal(err)
+		}
+
+		b.settle(e, 15)
+
+		if b.phase("research") != deploy.PhaseActive || len(b.of(e)) > 0 {
+			t.Fatalf("the deployment is %s", b.phase("research"))
+		}
+
+		b.refuse = nil
+
+		// Another resource's Delete takes nothing away.
+		other := b.event("Delete", made, map[string]any{"Data": "purge"})
+		other.LogicalResourceID = "Other"
+		b.want(b.ask(other), "")
+
+		if a := b.want(b.ask(b.event("Delete", made, map[string]any{"Data": "purge"})), ""); a.PhysicalResourceId != made || len(b.left()) > 0 {
+			t.Errorf("%+v, and there is still %v", a, b.left())
+		}
+	})
+}
+
 // TestHostileURLsGetNothing: neither an answer nor an effect.
 func TestHostileURLsGetNothing(t *testing.T) {
 	t.Parallel()
