@@ -97,7 +97,11 @@ func stacked(spec *deploy.Spec) func(ctx context.Context, t *testing.T, w *simul
 			spec           any
 		}{
 			{"Create", "", "FAILED", map[string]any{"storage": map[string]any{"existing": map[string]any{"bucket": "not-there-at-all"}}}},
-			{"Create", "", "SUCCESS", brought}, {"Update", id, "SUCCESS", changed}, {"Create", "", "SUCCESS", named}, {"Delete", id, "SUCCESS", nil}, {"Delete", id + "2", "SUCCESS", nil},
+			{"Create", "", "SUCCESS", brought},
+			{"Update", id, "SUCCESS", changed},
+			{"Create", "", "SUCCESS", named},
+			{"Delete", id, "SUCCESS", nil},
+			{"Delete", id + "2", "SUCCESS", nil},
 		} {
 			event := cfnresource.Event{
 				RequestType: e.kind, RequestID: strconv.Itoa(i), ResponseURL: "https://example.com/", StackID: "arn:aws:cloudformation:" + region + ":" + account + ":stack/s/1",
