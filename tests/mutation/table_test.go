@@ -20,11 +20,12 @@ const (
 	lives      = "-run TestChanges ./tests/simulation"
 	nouns      = "./internal/deploy"
 	plans      = "./tests/plan"
+	stacks     = "./internal/cfnresource"
 	simulation = "-run TestDefaultEnvironmentComesAndGoes|TestSingleFaults ./tests/simulation"
 )
 
 func mutations() []mutation {
-	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations(), planMutations(), eventMutations())
+	return slices.Concat(recordMutations(), turnMutations(), admissionMutations(), machineMutations(), storeMutations(), kindMutations(), awsMutations(), edgeMutations(), steerMutations(), sweepMutations(), trapMutations(), planMutations(), eventMutations(), stackMutations())
 }
 
 // planMutations let plans say something else than is done.
@@ -39,6 +40,28 @@ func planMutations() []mutation {
 		{"foreign-role-not-looked-for", "a create would begin and fail at a role that is somebody else's", "internal/kind/iamrole/planned.go", "	if err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", "	if true || err != nil || role == nil || c.Owns(iamtag.Map(role.Tags)) {", plans},
 		{"foreign-bucket-not-looked-for", "a create would begin and fail at a bucket that is somebody else's", "internal/kind/bucket/vacant.go", "	if tags != nil && !c.Owns(tags) {", "	if false && !c.Owns(tags) {", plans},
 		{"sum-of-the-unknown", "a sum would leave out what has no price", "internal/deploy/plan.go", "			if v == nil {\n				return nil", "			if v == nil {\n				continue", plans},
+	}
+}
+
+// stackMutations let stacks do what is not theirs, or wait for ever.
+func stackMutations() []mutation {
+	const (
+		admit    = "internal/cfnresource/admit.go"
+		resource = "internal/cfnresource/cfnresource.go"
+		sender   = "internal/cfnresource/responder.go"
+	)
+
+	return []mutation{
+		{"stack-of-any-account", "a forged StackId would act for a tenant", resource, "g.Kind == deploy.GrantStackAccount && g.Value == stack[4]", "g.Kind == deploy.GrantStackAccount", stacks},
+		{"stack-deletes-anothers", "a create that was refused would delete what was in its way", admit, "if record == nil || record.Deployment.Owner != actor(c) {", "if record == nil {", stacks},
+		{"stack-changes-anothers", "a stack would take over what somebody else made", admit, "	case header.Owner != actor(c):", "	case false:", stacks},
+		{"stack-twice", "a repeated request would be admitted again", admit, "TTL: req.TTL, Verify: req.Verify, Claim: claim(c),", "TTL: req.TTL, Verify: req.Verify,", stacks},
+		{"stack-deletes-twice", "a repeated delete would take what was made since", admit, "c.Name, req.Data, claim(c))", "c.Name, req.Data, nil)", stacks},
+		{"stack-waits-for-ever", "a stack would hear nothing until its own time is over", resource, "	if !op.State.Done() && !over {", "	if !op.State.Done() {", stacks},
+		{"stack-replacement-left", "a replacement that failed would be nobody's", admit, "	if c.RequestType == requestUpdate && op.Kind == deploy.Create &&", "	if false && op.Kind == deploy.Create &&", stacks},
+		{"stack-id-changes", "an update that failed would become a replacement", admit, `	if c.RequestType == requestUpdate && req.Was != "" {`, `	if false {`, stacks},
+		{"stack-answer-lost", "an answer that did not arrive would never be sent again", resource, "	if err != nil && r.Clock.Now().Before(c.Deadline.Add(late)) {", "	if false {", stacks},
+		{"stack-answers-anybody", "whoever sends an event could have this service call where he likes", sender, "!slices.Contains(r.hosts, u.Host)", `!strings.Contains(u.Host, "amazonaws.com") && !slices.Contains(r.hosts, u.Host)`, stacks},
 	}
 }
 
