@@ -79,8 +79,6 @@ func rare() map[policy.Spare]string {
 
 	return map[policy.Spare]string{
 		{Function: "batch", Sid: "Ours", Action: "batch:TagResource"}:              mends + "tags of an environment or queue",
-		{Function: "customresource", Sid: "ReadStream"}:                            "Lambda reads the table's stream by the function's role",
-		{Function: "customresource", Sid: "ListStreams"}:                           "likewise",
 		{Function: "ec2", Sid: "Look", Action: "ec2:DescribeNetworkInterfaces"}:    "a removal that is refused with DependencyViolation names the interfaces that hold it",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:AuthorizeSecurityGroupEgress"}: mends + "the group's egress rule",
 		{Function: "ec2", Sid: "Ours", Action: "ec2:RevokeSecurityGroupIngress"}:   mends + "an ingress rule that somebody added",

@@ -175,6 +175,15 @@ func TestQueues(t *testing.T) {
 	}
 
 	for _, m := range s.Mappings {
+		// What it does its function's schedule does as well: nothing can be lost, and nothing may be held up.
+		if m.LogicalID == "CustomResourceStream" {
+			if m.Retries < 0 || m.Retries > 2 {
+				t.Errorf("%s tries %d times what the schedule will do", m.LogicalID, m.Retries)
+			}
+
+			continue
+		}
+
 		if !m.Partial {
 			t.Errorf("%s repeats what succeeded", m.LogicalID)
 		}

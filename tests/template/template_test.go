@@ -454,7 +454,6 @@ func anywhere() map[string]string {
 			"ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",
 		},
 		"list_awsbatch":                          {"batch:DescribeComputeEnvironments", "batch:DescribeJobDefinitions", "batch:DescribeJobQueues", "batch:DescribeJobs", "batch:ListJobs"},
-		"list_amazondynamodb":                    {"dynamodb:ListStreams"},
 		"list_amazons3":                          {"s3:ListAllMyBuckets"},
 		"list_awsidentityandaccessmanagementiam": {"iam:ListRoles"},
 		// GetServiceQuota has none; the service's other actions have.
