@@ -38,10 +38,10 @@ func TestTheTemplateDeploys(t *testing.T) {
 	}
 
 	m := startMiniStack(t, venv, "eu-central-1", "test")
-	text := m.packaged(t)
+	address := m.packaged(t)
 
 	m.cloudFormation(t, "CreateStack", url.Values{
-		"StackName": {"app"}, "TemplateBody": {text}, "Capabilities.member.1": {"CAPABILITY_IAM"}, "Capabilities.member.2": {"CAPABILITY_AUTO_EXPAND"},
+		"StackName": {"app"}, "TemplateURL": {address}, "Capabilities.member.1": {"CAPABILITY_IAM"}, "Capabilities.member.2": {"CAPABILITY_AUTO_EXPAND"},
 	}, nil)
 
 	var described struct {
@@ -210,8 +210,8 @@ func (m *miniStack) artifacts(t *testing.T) func(key string, data []byte) {
 	}
 }
 
-// packaged does what `sam package` does: functions and the definition go to a bucket, and the template names them there. The functions are built for this
-// computer.
+// packaged does what `sam package` does: functions and the definition go to a bucket, and the template names them there. It goes there itself, because
+// CloudFormation takes 51,200 bytes and no more in a call, and is known by its address. The functions are built for this computer.
 func (m *miniStack) packaged(t *testing.T) string {
 	t.Helper()
 
@@ -233,7 +233,9 @@ func (m *miniStack) packaged(t *testing.T) string {
 
 	put("deployment.asl.json", read(t, definition))
 
-	return strings.Replace(text, "DefinitionUri: "+definition, "DefinitionUri: s3://artifacts/deployment.asl.json", 1)
+	put("template.yaml", []byte(strings.Replace(text, "DefinitionUri: "+definition, "DefinitionUri: s3://artifacts/deployment.asl.json", 1)))
+
+	return m.url() + "/artifacts/template.yaml"
 }
 
 // built is a folder's program as Lambda takes it.
