@@ -63,7 +63,6 @@ func badBodies() map[string]refusal {
 		"InstanceType":    {reason: "the shape of a type", spec: compute(object{"instanceTypes": []string{"m5 large"}}), status: 422, code: "invalid_instance_type", pointer: "/spec/compute/environments/0/instanceTypes/0"},
 		"Spot":            {reason: "not built yet, so not ignored", spec: compute(object{"type": "SPOT"}), status: 422, code: "not_offered_yet", pointer: "/spec/compute/environments/0/type"},
 		"Metadata":        {reason: "not built yet, so not ignored", spec: object{"metadata": object{"enabled": true}}, status: 422, code: "not_offered_yet", pointer: "/spec/metadata"},
-		"TTL":             {reason: "not built yet, so not ignored", body: object{"name": "research", "ttl": "24h"}, status: 422, code: "not_offered_yet", pointer: "/ttl"},
 		"UnmanagedFirst":  {reason: "Metaflow reads the first environment", spec: compute(object{"type": "UNMANAGED"}), status: 422, code: "unmanaged_first", pointer: "/spec/compute/environments/0"},
 		"CIDRHost":        {reason: "host bits are set", spec: object{"network": object{"cidr": "10.20.30.40/16"}}, status: 422, code: "invalid_cidr", pointer: "/spec/network/cidr"},
 		"CIDRSmall":       {reason: "smaller than /24", spec: object{"network": object{"cidr": "10.20.0.0/28"}}, status: 422, code: "invalid_cidr", pointer: "/spec/network/cidr"},
