@@ -61,7 +61,7 @@ func (s *Starter) Start(ctx context.Context, e workflow.Execution) error {
 		})
 
 		// Full jitter: those who were throttled together must not come back together.
-		wait := rand.N(pause)
+		wait := rand.N(pause) //nolint:gosec // a pause is no secret
 		if !awserr.Is(err, deploy.Throttled) || time.Now().Add(wait).After(until) {
 			break
 		}

@@ -274,10 +274,10 @@ func (in input) tagList() map[string]string {
 }
 
 // tagMap reads tags written as an object.
-func (in input) tagMap(name string) map[string]string {
+func (in input) tagMap() map[string]string {
 	tags := map[string]string{}
 
-	for k, v := range in.sub(name) {
+	for k, v := range in.sub("tags") {
 		if s, ok := v.(string); ok {
 			tags[k] = s
 		}

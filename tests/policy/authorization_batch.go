@@ -16,7 +16,7 @@ func batchRules() map[string]rule {
 		"batch.DescribeJobDefinitions":      anywhere("batch:DescribeJobDefinitions"),
 
 		"batch.CreateComputeEnvironment": func(w *World, in input) ([]Request, error) {
-			list := w.tagged("batch:CreateComputeEnvironment", "compute-environment", in.text("computeEnvironmentName"), in.tagMap("tags"))
+			list := w.tagged("batch:CreateComputeEnvironment", "compute-environment", in.text("computeEnvironmentName"), in.tagMap())
 			roles, err := w.batchRoles(in)
 
 			return append(list, roles...), err
@@ -33,7 +33,7 @@ func batchRules() map[string]rule {
 
 		// A queue is asked for together with the environments in its order.
 		"batch.CreateJobQueue": func(w *World, in input) ([]Request, error) {
-			list := w.tagged("batch:CreateJobQueue", "job-queue", in.text("jobQueueName"), in.tagMap("tags"))
+			list := w.tagged("batch:CreateJobQueue", "job-queue", in.text("jobQueueName"), in.tagMap())
 
 			return append(list, w.order("batch:CreateJobQueue", in)...), nil
 		},
@@ -48,7 +48,7 @@ func batchRules() map[string]rule {
 
 		// A definition is asked for by name; each registration makes a revision of its own. Its job role is handed on.
 		"batch.RegisterJobDefinition": func(w *World, in input) ([]Request, error) {
-			list := w.tagged("batch:RegisterJobDefinition", "job-definition", in.text("jobDefinitionName"), in.tagMap("tags"))
+			list := w.tagged("batch:RegisterJobDefinition", "job-definition", in.text("jobDefinitionName"), in.tagMap())
 
 			if role := in.sub("containerProperties").text("jobRoleArn"); role != "" {
 				list = append(list, Request{Action: "iam:PassRole", Resource: role, Context: Context{"iam:PassedToService": {"ecs-tasks.amazonaws.com"}}})
@@ -62,11 +62,11 @@ func batchRules() map[string]rule {
 		// Asked for on the definition and on the queue. The job that comes of it is tagged under an id that nobody knows yet.
 		"batch.SubmitJob": func(w *World, in input) ([]Request, error) {
 			list := []Request{
-				{Action: "batch:SubmitJob", Resource: in.text("jobDefinition"), Context: requestTags(in.tagMap("tags"))},
-				{Action: "batch:SubmitJob", Resource: in.text("jobQueue"), Context: requestTags(in.tagMap("tags"))},
+				{Action: "batch:SubmitJob", Resource: in.text("jobDefinition"), Context: requestTags(in.tagMap())},
+				{Action: "batch:SubmitJob", Resource: in.text("jobQueue"), Context: requestTags(in.tagMap())},
 			}
-			if len(in.tagMap("tags")) > 0 {
-				list = append(list, Request{Action: "batch:TagResource", Resource: w.arn("batch", "job/new"), Context: requestTags(in.tagMap("tags"))})
+			if len(in.tagMap()) > 0 {
+				list = append(list, Request{Action: "batch:TagResource", Resource: w.arn("batch", "job/new"), Context: requestTags(in.tagMap())})
 			}
 
 			return list, nil
@@ -82,7 +82,7 @@ func batchRules() map[string]rule {
 			_, name, _ := strings.Cut(arn[strings.LastIndex(arn, ":")+1:], "/")
 
 			return []Request{{
-				Action: "batch:TagResource", Resource: arn, Context: with(requestTags(in.tagMap("tags")), resourceTags(w.tagsOf(name))),
+				Action: "batch:TagResource", Resource: arn, Context: with(requestTags(in.tagMap()), resourceTags(w.tagsOf(name))),
 			}}, nil
 		},
 	}
