@@ -53,6 +53,8 @@ func TestEveryMemberIsKnown(t *testing.T) {
 			client.Kind{},
 			client.Orphan{},
 			client.Entry{},
+			client.Webhook{},
+			client.Grant{},
 			client.Drift{},
 			client.ResourceDrift{},
 			client.Difference{},

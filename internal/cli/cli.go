@@ -117,7 +117,7 @@ func (s *session) root() *cobra.Command {
 		{"deployments", "Deployments:", []*cobra.Command{s.create(), s.plan(), s.get(), s.list(), s.update(), s.extend(), s.delete()}},
 		{"use", "Use:", []*cobra.Command{s.config(), s.verify(), s.drift(), s.repair()}},
 		{"operations", "Operations:", []*cobra.Command{s.ops(), s.watch(), s.cancel(), s.resume(), s.skip()}},
-		{"installation", "Installation:", []*cobra.Command{s.kinds(), s.orphans(), s.audit(), s.login(), s.logout()}},
+		{"installation", "Installation:", []*cobra.Command{s.kinds(), s.orphans(), s.audit(), s.webhooks(), s.grants(), s.login(), s.logout()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 

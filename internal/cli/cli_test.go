@@ -589,6 +589,39 @@ func TestConfig(t *testing.T) {
 	})
 }
 
+// TestAllowances: webhooks and grants come, are listed, and go.
+func TestAllowances(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		if out := d.must("webhooks", "add", "https://hooks.example.com/a").out; !strings.Contains(out, "whsec_") {
+			d.Errorf("the secret is shown once: %s", out)
+		}
+
+		list := d.must("webhooks").out
+		if !strings.Contains(list, "https://hooks.example.com/a") || strings.Contains(list, "whsec_") {
+			d.Errorf("the list: %s", list)
+		}
+
+		fields := strings.Fields(strings.Split(list, "\n")[1])
+		d.must("webhooks", "remove", fields[0])
+
+		if out := d.must("webhooks").out; !strings.Contains(out, "There are no webhooks.") {
+			d.Error(out)
+		}
+
+		d.env["METAFLOW_DEPLOYER_TOKEN"] = door.Token("acme", deploy.Admin)
+		d.must("grants", "allow", "bucket", "acme-flows")
+
+		if out := d.must("grants").out; !strings.Contains(out, "acme-flows") {
+			d.Error(out)
+		}
+
+		d.fails(2, "/value", "grants", "allow", "bucket", "s3://x")
+		d.must("grants", "withdraw", "bucket", "acme-flows")
+		d.fails(4, "no such thing", "grants", "withdraw", "bucket", "acme-flows")
+	})
+}
+
 func TestExtend(t *testing.T) {
 	t.Parallel()
 	sit(t, func(d *desk) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/courier"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
 
@@ -46,9 +47,12 @@ type Webhooks struct {
 }
 
 type (
-	webhooksInput    struct{ Acting }
-	webhooksOutput   struct{ Body Webhooks }
-	subscribeInput   struct{ Acting }
+	webhooksInput  struct{ Acting }
+	webhooksOutput struct{ Body Webhooks }
+	subscribeInput struct {
+		Acting
+		Key string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and URL get the same webhook again, for as long as it is there"`
+	}
 	subscribeOutput  struct{ Body SubscribedWebhook }
 	unsubscribeInput struct {
 		Acting
@@ -89,8 +93,17 @@ func webhookView(w deploy.Webhook) Webhook {
 	return Webhook{ID: w.ID, Tenant: w.Tenant, URL: w.URL, Actor: w.Actor, Time: w.Time.UTC()}
 }
 
-func (s *server) subscribe(ctx context.Context, _ *subscribeInput) (*subscribeOutput, error) {
+func (s *server) subscribe(ctx context.Context, in *subscribeInput) (*subscribeOutput, error) {
 	req := of(ctx)
+
+	// The id of a webhook that is asked for with a key derives from it: whoever asks again finds it.
+	id := workflow.NewID()
+
+	if claimed, err := claim(req, "POST /v1/webhooks", in.Key); err != nil {
+		return nil, err
+	} else if claimed != nil {
+		id = deploy.Owner{Tenant: req.principal.Tenant}.Token("webhook", in.Key)
+	}
 
 	var body NewWebhook
 	if err := json.Unmarshal(req.body, &body); err != nil {
@@ -106,6 +119,16 @@ func (s *server) subscribe(ctx context.Context, _ *subscribeInput) (*subscribeOu
 		return nil, s.fail(ctx, err)
 	}
 
+	for _, w := range list {
+		switch {
+		case w.ID != id:
+		case w.URL == body.URL:
+			return &subscribeOutput{Body: SubscribedWebhook{Webhook: webhookView(w), Secret: w.Secret}}, nil
+		default:
+			return nil, s.fail(ctx, store.ErrMismatch)
+		}
+	}
+
 	if len(list) >= maxWebhooks {
 		return nil, problem(http.StatusConflict, deploy.Quota, "too_many_webhooks", "The tenant has %d webhooks, which is as many as it may have.", len(list)).
 			remedy("Delete one that is not needed: GET /v1/webhooks lists them.")
@@ -117,7 +140,7 @@ func (s *server) subscribe(ctx context.Context, _ *subscribeInput) (*subscribeOu
 	}
 
 	w := deploy.Webhook{
-		ID: workflow.NewID(), Tenant: req.principal.Tenant, URL: body.URL, Actor: req.principal.Actor, Time: s.Clock.Now(), Secret: secret,
+		ID: id, Tenant: req.principal.Tenant, URL: body.URL, Actor: req.principal.Actor, Time: s.Clock.Now(), Secret: secret,
 	}
 	if err := s.Records.Subscribe(ctx, w, s.subscribed(ctx, "subscribe", w.ID)); err != nil {
 		return nil, s.fail(ctx, err)

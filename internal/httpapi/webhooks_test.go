@@ -124,3 +124,25 @@ func TestWebhooksThatAreRefused(t *testing.T) {
 	w.do(http.MethodDelete, "/v1/webhooks/"+list[0].ID, "").want(http.StatusNoContent)
 	w.do(http.MethodPost, "/v1/webhooks", `{"url":"https://hooks.company.com/one-more"}`).want(http.StatusCreated)
 }
+
+// TestSubscribeAgain: who lost the answer asks again with the same key, and gets the same webhook with the same secret.
+func TestSubscribeAgain(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	body := `{"url":"https://hooks.example.com/a"}`
+
+	first := w.do(http.MethodPost, "/v1/webhooks", body, "Idempotency-Key", "k1").want(http.StatusCreated)
+	again := w.do(http.MethodPost, "/v1/webhooks", body, "Idempotency-Key", "k1").want(http.StatusCreated)
+
+	if string(first.body) != string(again.body) || len(w.webhooks()) != 1 {
+		t.Errorf("the same key gets the same answer:\n%s\n%s", first.body, again.body)
+	}
+
+	w.do(http.MethodPost, "/v1/webhooks", `{"url":"https://hooks.example.com/b"}`, "Idempotency-Key", "k1").want(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	w.do(http.MethodPost, "/v1/webhooks", body, "Idempotency-Key", "k2").want(http.StatusCreated)
+
+	if got := len(w.webhooks()); got != 2 {
+		t.Errorf("another key is another webhook: %d", got)
+	}
+}

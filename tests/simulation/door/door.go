@@ -52,7 +52,7 @@ func New(w *simulation.World) *Door {
 	return &Door{World: w, api: httpapi.New(httpapi.Options{
 		Control: w.Control, Records: w.Store, Graphs: w.Graphs, Place: deploy.Place{Partition: w.AWS.Partition, Account: w.AWS.Account, Region: w.AWS.Region},
 		Principal: principal, RequestID: func(*http.Request) string { return "request-1" }, Clock: workflow.WallClock{},
-		Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
+		Log: slog.New(slog.DiscardHandler), Version: "1.2.3", CheckURL: func(string) *deploy.Error { return nil },
 	})}
 }
 
