@@ -15,7 +15,9 @@ func (s *session) webhooks() *cobra.Command {
 	c := &cobra.Command{Use: "webhooks", Short: "List where the tenant's events are sent", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
 		return listed(ctx, s, "There are no webhooks.", []string{"ID", "URL", "BY", "SINCE"}, (*client.Client).Webhooks,
-			func(w *client.Webhook) (json.RawMessage, []string) { return w.Raw, []string{w.ID, w.URL, w.Actor, stamp(w.Time)} })
+			func(w *client.Webhook) (json.RawMessage, []string) {
+				return w.Raw, []string{w.ID, w.URL, w.Actor, stamp(w.Time)}
+			})
 	})
 
 	add := &cobra.Command{Use: "add URL", Short: "Have events sent to a URL; shows the secret that signs them, once", Args: cobra.ExactArgs(1)}
@@ -47,7 +49,9 @@ func (s *session) grants() *cobra.Command {
 	c := &cobra.Command{Use: "grants", Short: "List what admins allowed the tenant", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
 		return listed(ctx, s, "There are no grants.", []string{"KIND", "VALUE", "BY", "SINCE"}, (*client.Client).Grants,
-			func(g *client.Grant) (json.RawMessage, []string) { return g.Raw, []string{g.Kind, g.Value, g.Actor, stamp(g.Time)} })
+			func(g *client.Grant) (json.RawMessage, []string) {
+				return g.Raw, []string{g.Kind, g.Value, g.Actor, stamp(g.Time)}
+			})
 	})
 
 	allow := &cobra.Command{Use: "allow KIND VALUE", Short: "Allow the tenant (--tenant) a bucket, a role, a stack-account; admins only", Args: cobra.ExactArgs(2)}
