@@ -165,9 +165,10 @@ func (w *world) create(name string, spec object) operation {
 func (w *world) insist(r request) answer {
 	w.Helper()
 
-	for tries := 1; ; tries++ {
+	// A request that broke off holds its key for a minute.
+	for end := time.Now().Add(100 * time.Second); ; {
 		a := w.ask(r)
-		if tries == 4 || a.status < 500 && !strings.Contains(string(a.body), `"request_in_progress"`) {
+		if time.Now().After(end) || a.status < 500 && !strings.Contains(string(a.body), `"request_in_progress"`) {
 			return a
 		}
 
@@ -202,8 +203,8 @@ func (w *world) resources(name string) []resource {
 	return as[page](w, w.ask(request{method: "GET", path: "/v1/deployments/" + name + "/resources?pageSize=100&showDeleted=true"}), http.StatusOK).Resources
 }
 
-// patience is how long an operation may take here: a minute alone, more beside others and with killed functions, whose resources rest for 30 s.
-const patience = 4 * time.Minute
+// patience is how long an operation may take here: half a minute alone, minutes beside others and with killed functions, whose resources rest for 30 s.
+const patience = 8 * time.Minute
 
 // follow waits for an operation's end as a caller would who shows every change, and gives every version of it that was seen.
 func (w *world) follow(id string) []operation {
