@@ -257,31 +257,12 @@ func (s *session) showOperation(ctx context.Context, api *client.Client, id stri
 func (s *session) kinds() *cobra.Command {
 	c := &cobra.Command{Use: "kinds", Short: "List the resource kinds on offer", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		api, err := s.client(ctx)
-		if err != nil {
-			return err
-		}
-
-		kinds, err := api.Kinds(ctx)
-		if err != nil {
-			return err
-		}
-
-		var (
-			docs []json.RawMessage
-			rows [][]string
+		return listed(
+			ctx, s, "There are no kinds.", []string{"KIND", "COMPONENT", "SERVICE", "NEEDS", ""}, (*client.Client).Kinds,
+			func(k *client.Kind) (json.RawMessage, []string) {
+				return k.Raw, []string{k.Name, k.Component, k.Family, strings.Join(k.Needs, ", "), k.Doc}
+			},
 		)
-
-		for _, k := range kinds {
-			docs = append(docs, k.Raw)
-			rows = append(rows, []string{k.Name, k.Component, k.Family, strings.Join(k.Needs, ", "), k.Doc})
-		}
-
-		if s.output != "text" {
-			return s.documents(docs)
-		}
-
-		return s.table("There are no kinds.", []string{"KIND", "COMPONENT", "SERVICE", "NEEDS", ""}, rows)
 	})
 
 	return c

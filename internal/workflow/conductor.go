@@ -120,11 +120,9 @@ func (c *Conductor) next(record *store.Record, epoch int) Plan {
 func (c *Conductor) planEnsure(record *store.Record) error {
 	op := &record.Operation
 
-	items, err := c.Graphs.Items(record.Deployment.Spec, op.Probe)
+	items, err := c.items(record.Deployment.Spec, op.Probe)
 	if err != nil {
-		c.Log.Error("plan", "error", err)
-
-		return signal(Transient, "the kinds do not fit together")
+		return err
 	}
 
 	var kept []deploy.Resource
@@ -181,6 +179,18 @@ func (c *Conductor) planEnsure(record *store.Record) error {
 	record.Resources = kept
 
 	return nil
+}
+
+// items lists what a spec asks for.
+func (c *Conductor) items(spec deploy.Spec, probe bool) ([]kind.Item, error) {
+	items, err := c.Graphs.Items(spec, probe)
+	if err != nil {
+		c.Log.Error("plan", "error", err)
+
+		return nil, signal(Transient, "the kinds do not fit together")
+	}
+
+	return items, nil
 }
 
 // planRemoval gives every resource that is ours and that AWS was ever asked for a step. What never came to be stays without one until Close: dropping it
@@ -394,11 +404,9 @@ func (c *Conductor) turnBack(record *store.Record, now time.Time) error {
 func (c *Conductor) restore(record *store.Record) error {
 	op, header := &record.Operation, &record.Deployment
 
-	items, err := c.Graphs.Items(op.Before.Spec, false)
+	items, err := c.items(op.Before.Spec, false)
 	if err != nil {
-		c.Log.Error("plan", "error", err)
-
-		return signal(Transient, "the kinds do not fit together")
+		return err
 	}
 
 	header.Spec, header.Labels = op.Before.Spec, op.Before.Labels
@@ -461,10 +469,12 @@ func (c *Conductor) spread(record *store.Record, items []kind.Item) {
 
 // planLeftovers gives what this operation leaves without a use a removal: what the spec no longer asks for, what was replaced, what only passes.
 func (c *Conductor) planLeftovers(record *store.Record) {
+	asked := c.Graphs.asked(record.Deployment.Spec)
+
 	for i := range record.Resources {
 		r := &record.Resources[i]
 
-		if !c.Graphs.asked(record.Deployment.Spec, r.Ref) && r.Operation == record.Operation.ID && ours(r) && r.Remove == nil {
+		if !asked(r.Ref) && r.Operation == record.Operation.ID && ours(r) && r.Remove == nil {
 			r.Remove = &deploy.Step{State: deploy.StepPending}
 		}
 	}
@@ -579,14 +589,16 @@ func (g *Graphs) unmended(record *store.Record, r *deploy.Resource) bool {
 		return false
 	}
 
-	return g.asked(record.Deployment.Spec, r.Ref)
+	return g.asked(record.Deployment.Spec)(r.Ref)
 }
 
-// asked tells whether a spec asks for a resource.
-func (g *Graphs) asked(spec deploy.Spec, ref deploy.Ref) bool {
+// asked tells which resources a spec asks for.
+func (g *Graphs) asked(spec deploy.Spec) func(deploy.Ref) bool {
 	items, err := g.Items(spec, false)
 
-	return err != nil || slices.ContainsFunc(items, func(item kind.Item) bool { return item.Ref == ref })
+	return func(ref deploy.Ref) bool {
+		return err != nil || slices.ContainsFunc(items, func(item kind.Item) bool { return item.Ref == ref })
+	}
 }
 
 // finish freezes the operation whose final state is set already, and returns the change that ends it. Phase and state are those before.
@@ -649,7 +661,7 @@ func (g *Graphs) remains(r *deploy.Resource, header *deploy.Deployment) bool {
 
 	// What the owner brought is let go when the spec names it no longer.
 	if !ours(r) && r.Remove == nil {
-		return g.asked(header.Spec, r.Ref)
+		return g.asked(header.Spec)(r.Ref)
 	}
 
 	return r.Remove == nil || r.Remove.State != deploy.StepGone

@@ -298,12 +298,14 @@ func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req Update
 
 	var gone []deploy.Resource
 
+	asked := c.Graphs.asked(req.Spec)
+
 	for _, r := range record.Resources {
 		switch {
 		case changes[r.Ref] == deploy.ChangeReplace:
 			r.Ref = r.Ref.Past(r.Generation)
 			gone = append(gone, r)
-		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):
+		case !asked(r.Ref) && ours(&r):
 			gone = append(gone, r)
 		}
 	}

@@ -33,7 +33,7 @@ func planMutations() []mutation {
 	const file = "internal/workflow/plan.go"
 
 	return []mutation{
-		{"plan-without-removals", "an update's plan would be silent of what it takes away", file, "		case !c.Graphs.asked(req.Spec, r.Ref) && ours(&r):", "		case false:", plans},
+		{"plan-without-removals", "an update's plan would be silent of what it takes away", file, "		case !asked(r.Ref) && ours(&r):", "		case !asked(r.Ref) && false:", plans},
 		{"plan-without-versions", "a plan would not say that an environment is updated for its template", file, "		return ok && k.About().Versioned", "		return ok && k.About().Versioned && false", plans},
 		{"plan-forgets-the-kept", "a plan would call kept data new", file, `	case x.items[i].Existing != "", known != nil && known.Kept:`, `	case x.items[i].Existing != "":`, plans},
 		{"plan-looks-at-a-taken-name", "a plan would find what the create does not come to", file, "			x.findings = []deploy.Finding{taken(h)}", "			x.findings = append(x.findings, taken(h), taken(h))", "./internal/httpapi"},
@@ -183,7 +183,7 @@ func turnMutations() []mutation {
 		{"update-forgets-what-it-replaces", "the old environment would never be removed", file, "			kept = append(kept, old)\n", "", lives},
 		{
 			"update-leaves-what-nobody-asks-for", "what the spec names no longer would stay for ever", file,
-			"		if !c.Graphs.asked(record.Deployment.Spec, r.Ref) && r.Operation", "		if false && r.Operation", lives,
+			"		if !asked(r.Ref) && r.Operation", "		if asked(\"\") && r.Operation", lives,
 		},
 		{
 			"update-rolls-back-to-itself", "a failed update would not return to the spec before", file,
