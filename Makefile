@@ -13,6 +13,7 @@ VENV      := .local/venv
 CHROMIUM  ?= /usr/bin/chromium
 PORT      ?= 8080
 STACK     ?= metaflow-deployer
+LONG      := ./tests/portal ./tests/metaflow ./tests/simulation ./tests/cli
 RACED     := ./internal/workflow ./internal/httpapi ./internal/store/... ./internal/local/lambdapool ./internal/local/frontdoor
 
 ##@ Use
@@ -41,11 +42,11 @@ test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chro
 test-e2e:
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local go test -timeout 40m ./tests/e2e
 
-# The other tests against the emulator mostly wait; what only computes runs beside them.
+# The other tests against the emulator mostly wait, the longest of them first; what only computes runs beside them.
 .PHONY: test-go test-beside
 test-go:
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
-	  METAFLOW_DEPLOYER_PORTAL=$(CURDIR)/.local/portal go test -p 4 -timeout 30m $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED) ./tests/e2e)")
+	  METAFLOW_DEPLOYER_PORTAL=$(CURDIR)/.local/portal go test -p 4 -timeout 30m $(LONG) $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED) $(LONG) ./tests/e2e)")
 
 test-beside: lint test-store
 	go test -race $(RACED)

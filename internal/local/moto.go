@@ -41,6 +41,11 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 	p := port(ln)
 	ln.Close() // moto binds it itself
 
+	// What `make` leaves when moto is installed; a test that looked at it runs anew when another moto is.
+	if _, err := os.Stat(filepath.Join(opts.Venv, ".moto")); err != nil {
+		return nil, fmt.Errorf("moto is not installed, `make local-stack` does it: %w", err)
+	}
+
 	executable := filepath.Join(opts.Venv, "bin", "python")
 	logFile := filepath.Join(opts.State, "log", "moto.log")
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {

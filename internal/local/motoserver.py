@@ -1,12 +1,20 @@
 """Starts moto without labours that cost more than all the rest of it, and with streams that last. None of the former changes an answer.
 
 moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
-one; it makes a client for each call of a function, and reads each path again each time. Here all of it is done once. Whatever account
-stands in a definition's ARNs, it is one text, and each execution gets a copy of its own. Likewise the policies that AWS manages are
-read once, and not for each account.
+one; it makes a client for each call of a function, reads each path again each time, and lists its own folders to find out which service a
+request is for. Here all of it is done once. Whatever account stands in a definition's ARNs, it is one text, and each execution gets a copy
+of its own. Likewise the policies that AWS manages are made once, and copied for each account.
 
-moto walks through each value of a DynamoDB item as if it were one of its own objects. Here texts and numbers, which are in DynamoDB's
-own form already, go out as they are.
+moto's server makes a connection, a thread and a line in its log for each request, which together cost as much as the answer. Here cheroot
+serves, which keeps connections and threads; the endpoint's journal has the requests.
+
+moto walks through each value of a DynamoDB item as if it were one of its own objects, and copies each that it reads. Here texts and numbers,
+which are in DynamoDB's own form already and are never changed, go out as they are.
+
+moto counts all messages of a queue to find out how long that queue keeps one, for each message. Here it reads just that.
+
+Python looks through all that was ever made for what nobody needs any more each time that some hundred things are new, and moto makes and
+keeps a great many. Here it looks seldom.
 
 moto keeps a copy of a table while a transaction is under way, and puts it back if it refuses. The copy has a stream of its own, and whoever
 reads the old one never sees anything new; and each record that was ever written is copied with it. Here records, which never change, are
@@ -14,22 +22,27 @@ shared, and a reader goes to the stream that the table has now.
 """
 
 import copy
+import gc
 import json
 import pickle
 import re
 import threading
+import time
 
+import moto.server
+from cheroot import wsgi
 from moto.core import responses
 from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import StreamShard
 from moto.dynamodbstreams.models import ShardIterator
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
-from moto.server import main
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.sqs.models import SQSBackend
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import json_path
 
-MANAGED = json.loads(aws_managed_policies_data)
 NOBODY = "000000000000"
 
 
@@ -47,8 +60,8 @@ def once(work):
 
 
 read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serialize_type_structure, lambda_eval_utils.boto_client_for
-records = ShardIterator.get
-pickled, client_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key))
+copied, records, service = DynamoType.__deepcopy__, ShardIterator.get, DomainDispatcherApplication.get_backend_for_host
+pickled, client_of, service_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key)), once(lambda key: service(*key))
 
 
 def parse(definition):
@@ -58,8 +71,14 @@ def parse(definition):
     return pickle.loads(own), None
 
 
+managed = once(lambda region: [AWSManagedPolicy.from_data(name, NOBODY, region, policy) for name, policy in json.loads(aws_managed_policies_data).items()])
+
+
 def policies(self):
-    return [AWSManagedPolicy.from_data(name, self.account_id, self.region_name, policy) for name, policy in MANAGED.items()]
+    own = [copy.copy(policy) for policy in managed(self.region_name)]
+    for policy in own:
+        policy.account_id = self.account_id
+    return own
 
 
 def structure(self, serialized, value, shape, key):
@@ -67,6 +86,14 @@ def structure(self, serialized, value, shape, key):
         self._default_serialize(serialized, value, shape, key)
     else:
         walk(self, serialized, value, shape, key)
+
+
+def value(self, memo):
+    return copied(self, memo) if self.is_list() or self.is_map() or self.is_set() else self
+
+
+def retained(self, queue_name, message):
+    return self.get_queue(queue_name).message_retention_period + message.sent_timestamp / 1000 > time.time()
 
 
 def shard(self, memo):
@@ -80,12 +107,27 @@ def current(self, limit=1000):
     return records(self, limit)
 
 
+def serve(host, port, app, **_):
+    def raw(environ, start_response):
+        environ["RAW_URI"] = environ["REQUEST_URI"]  # werkzeug's name for it, which moto reads
+        return app(environ, start_response)
+
+    server = wsgi.Server((host, port), raw, numthreads=32, request_queue_size=128, timeout=600)
+    server.keep_alive_conn_limit = None  # ten by default, counted anew for each answer
+    server.safe_start()
+
+
+DomainDispatcherApplication.get_backend_for_host = lambda self, host: service_of((self, host))
 IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
 BaseJSONSerializer._serialize_type_structure = structure
 lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of((region, service))
+DynamoType.__deepcopy__ = value
+SQSBackend.is_message_valid_based_on_retention_period = retained
 StreamShard.__deepcopy__ = shard
 ShardIterator.get = current
 json_path.parse = once(json_path.parse)
 responses.method_names_from_class = once(responses.method_names_from_class)
-main()
+gc.set_threshold(100_000, 50, 50)
+moto.server.run_simple = serve
+moto.server.main()

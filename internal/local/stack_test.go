@@ -33,6 +33,10 @@ func start(t *testing.T) (*Stack, string) {
 	if venv == "" {
 		t.Skip("METAFLOW_DEPLOYER_VENV names no Python environment with moto")
 	}
+	// What is built here is not seen by `go test` otherwise, and its cache would answer.
+	if _, err := os.Stat("testdata/bootstrap/main.go"); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	bootstrap := filepath.Join(dir, "bootstrap")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-o", bootstrap, "./testdata/bootstrap")

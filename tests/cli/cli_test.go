@@ -23,6 +23,7 @@ import (
 
 	"github.com/creack/pty"
 
+	_ "github.com/metaflow-deployer/metaflow-deployer/internal/cli" // what the program is made of: when it is changed, this runs anew
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
 )
 

@@ -24,7 +24,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 )
+
+// routes is about how many there are in the document, cases how many boundary cases schemathesis finds for each.
+const routes, cases = 30, 85
 
 // generated is how many requests are sent unless METAFLOW_DEPLOYER_FUZZ says another number.
 const generated = 5000
@@ -55,16 +59,26 @@ func TestGeneratedRequests(t *testing.T) {
 
 	began := time.Now()
 
-	// How many requests one run sends depends on the document, so runs follow each other, each with another seed.
-	for seed := 1; seen.count() < number && !t.Failed(); seed++ {
+	// The boundary cases are the same whoever sends them, so one caller does. The others, and everybody afterwards, send what comes from a seed, until it is
+	// enough: how many requests one run sends depends on the document.
+	var boundaries sync.WaitGroup
+
+	boundaries.Go(func() { schemathesis(t, w, callers[0], "examples,coverage", 1, 1) })
+
+	left, senders := number-routes*cases, callers[1:]
+
+	for seed := 1; left > 0 && !t.Failed(); seed++ {
 		var all sync.WaitGroup
 
 		before := seen.count()
-		for i, token := range callers {
-			all.Go(func() { schemathesis(t, w, token, seed*len(callers)+i, (number-before)/len(callers)) })
+		for i, token := range senders {
+			all.Go(func() { schemathesis(t, w, token, "fuzzing", seed*len(callers)+i, left/routes/len(senders)) })
 		}
 
 		all.Wait()
+		boundaries.Wait()
+
+		left, senders = number-seen.count(), callers
 
 		if seen.count() == before {
 			t.Error("schemathesis sent nothing")
@@ -76,7 +90,7 @@ func TestGeneratedRequests(t *testing.T) {
 	w.nothingUnasked(seen)
 }
 
-func schemathesis(t *testing.T, w *world, token string, seed, left int) {
+func schemathesis(t *testing.T, w *world, token, phases string, seed, examples int) {
 	t.Helper()
 
 	hooks, err := filepath.Abs("hooks.py")
@@ -86,13 +100,15 @@ func schemathesis(t *testing.T, w *world, token string, seed, left int) {
 		return
 	}
 
+	venv := os.Getenv("METAFLOW_DEPLOYER_VENV")
+	needs.Files(t, hooks, filepath.Join(venv, ".test"))
+
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
 	defer cancel()
 
-	// Some twenty routes share what is left; the boundary cases, forty or so of each, come first.
-	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("METAFLOW_DEPLOYER_VENV"), "bin", "schemathesis"), "run", w.URL+"/openapi.json", "--url", w.URL,
-		"--header", "Authorization: Bearer "+token, "--phases", "examples,coverage,fuzzing", "--mode", "all", "--seed", strconv.Itoa(seed),
-		"--max-examples", strconv.Itoa(max(5, left/24-40)), "--continue-on-failure", "--generation-database", "none", "--suppress-health-check", "all",
+	cmd := exec.CommandContext(ctx, filepath.Join(venv, "bin", "schemathesis"), "run", w.URL+"/openapi.json", "--url", w.URL,
+		"--header", "Authorization: Bearer "+token, "--phases", phases, "--mode", "all", "--seed", strconv.Itoa(seed),
+		"--max-examples", strconv.Itoa(max(5, examples)), "--continue-on-failure", "--generation-database", "none", "--suppress-health-check", "all",
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance",
 		"--request-timeout", "60", "--no-color")
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "SCHEMATHESIS_HOOKS="+hooks, "PYTHONDONTWRITEBYTECODE=1")

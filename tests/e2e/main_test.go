@@ -22,7 +22,7 @@ import (
 )
 
 // parallel is how many worlds run side by side. They mostly wait; more of them would wait for the processors.
-const parallel = "14"
+const parallel = "20"
 
 // emulators are how many moto processes share the work: moto is Python, and one uses one core.
 const emulators = 2

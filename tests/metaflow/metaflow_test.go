@@ -31,6 +31,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/lambdapool"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/metaflow"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 )
 
 // tenant is whose environments these are. Its token has the role deployer only, so that tags count for what exists.
@@ -291,6 +292,8 @@ func (s *scientist) python(t *testing.T, script string, args ...string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	needs.Files(t, filepath.Join(flows, script), filepath.Join(s.p.venv, ".test"))
 
 	line := `exec python "$@"`
 	if s.file != "" {

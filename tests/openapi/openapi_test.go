@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 )
 
 const (
@@ -36,6 +38,8 @@ func tool(t *testing.T, path ...string) string {
 func TestLint(t *testing.T) {
 	t.Parallel()
 
+	needs.Files(t, "redocly.yaml", document)
+
 	cmd := exec.CommandContext(t.Context(), tool(t, "node", "node_modules", ".bin", "redocly"), "lint", "--config", "redocly.yaml", document)
 	cmd.Env = append(os.Environ(), "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true")
 
@@ -47,6 +51,8 @@ func TestLint(t *testing.T) {
 // breaks compares two documents, and gives what would break callers of the first.
 func breaks(t *testing.T, before, after string) (report string, broken bool) {
 	t.Helper()
+
+	needs.Files(t, before, after)
 
 	out, err := exec.CommandContext(t.Context(), tool(t, "bin", "oasdiff"), "breaking", before, after, "--fail-on", "ERR").CombinedOutput()
 	if e, ok := err.(*exec.ExitError); err != nil && (!ok || e.ExitCode() != 1) { //nolint:errorlint // exec gives it unwrapped

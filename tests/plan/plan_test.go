@@ -23,6 +23,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/prices"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/simulation"
 )
 
@@ -601,6 +602,8 @@ func TestTemplatesAreSound(t *testing.T) {
 			args = append(args, file)
 		})
 	}
+
+	needs.Files(t, filepath.Join(venv, ".test"))
 
 	out, err := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "cfn-lint"), args...).CombinedOutput()
 	if err != nil || len(strings.TrimSpace(string(out))) > 0 {

@@ -29,6 +29,20 @@ after(async () => {
   await browser?.close();
 });
 
+/** unfold opens a section of a form, which may have opened by itself because something in it is wrong. */
+const unfold = (name) =>
+  main()
+    .locator("details.section")
+    .filter({ has: page.locator("summary .name", { hasText: new RegExp(`^${name}$`) }) })
+    .evaluate((section) => (section.open = true));
+
+/** begin is at the form for a new environment of that name, without what an earlier test left typed. */
+async function begin(name) {
+  await page.evaluate(() => sessionStorage.clear());
+  await page.goto(`${portal}/portal/deployments/new`);
+  await page.locator("#f-name").fill(name);
+}
+
 /** tabTo presses Tab until something of that role and name has the focus, which must be visible. */
 async function tabTo(role, name, key = "Tab") {
   const target = page.getByRole(role, { name, exact: true });
@@ -101,7 +115,7 @@ test("the form refuses what the API refuses, at the field and with the remedy", 
   await main().getByText("This cannot be a name.").waitFor();
 
   await page.locator("#f-name").fill("research");
-  await main().getByText("compute", { exact: true }).click();
+  await unfold("compute");
   await main().getByRole("button", { name: "Add environment" }).click();
   const item = main().locator("fieldset.item");
   await item.getByLabel("name (required)").fill("small");
@@ -120,13 +134,14 @@ test("the form refuses what the API refuses, at the field and with the remedy", 
   // What was typed outlives a login in between.
   await page.reload();
   await heading("New environment").waitFor();
-  await main().getByText("compute", { exact: true }).click();
+  await unfold("compute");
   assert.equal(await main().getByRole("group", { name: "environment small" }).getByLabel("maxVcpus").inputValue(), "4");
   await main().getByRole("button", { name: "Remove environment 1" }).click();
 });
 
 test("an environment is made by keyboard alone, and its build is watched live", async () => {
   await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "5s" } });
+  await page.evaluate(() => sessionStorage.clear());
   await page.goto(`${portal}/portal/deployments`);
   await heading("Environments").waitFor();
 
@@ -222,7 +237,7 @@ test("an update shows what differs, and what it does, before the button", async 
 
   await page.goto(`${portal}/portal/deployments/research/settings`);
   await main().getByText("Nothing is changed yet.").waitFor();
-  await main().getByText("compute", { exact: true }).click();
+  await unfold("compute");
   await main().locator("fieldset.item").first().getByLabel("maxVcpus").fill("32");
   const changes = main().getByRole("list", { name: "Changes" });
   await changes.getByText("spec.compute.environments.0.maxVcpus").waitFor();
@@ -234,7 +249,7 @@ test("an update shows what differs, and what it does, before the button", async 
   await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
   await phase("ACTIVE").waitFor(patience);
   await main().getByRole("link", { name: /^Settings/ }).click();
-  await main().getByText("compute", { exact: true }).click();
+  await unfold("compute");
   assert.equal(await main().locator("fieldset.item").first().getByLabel("maxVcpus").inputValue(), "32");
 });
 
@@ -305,8 +320,7 @@ test("what the API does not offer is not shown", async () => {
 
 test("a build that fails shows the error with its remedy where it happened", async () => {
   await rule({ service: "batch", action: "CreateJobQueue", then: { error: { status: 400, code: "ClientException", message: "broken on purpose" } } });
-  await page.goto(`${portal}/portal/deployments/new`);
-  await page.locator("#f-name").fill("broken");
+  await begin("broken");
   await main().getByRole("button", { name: "Create environment" }).click();
   await heading("broken").waitFor();
 
@@ -333,8 +347,7 @@ test("a build that fails shows the error with its remedy where it happened", asy
 
 test("a build is cancelled in a dialog that keeps the focus", async () => {
   await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "8s" } });
-  await page.goto(`${portal}/portal/deployments/new`);
-  await page.locator("#f-name").fill("stopped");
+  await begin("stopped");
   await main().getByRole("button", { name: "Create environment" }).click();
   await main().locator('.node[data-resource="route-table"] [data-state="RUNNING"]').waitFor(patience);
 
@@ -397,8 +410,7 @@ test("a delete asks about the data, and what resists is skipped by an admin", as
 
 test("a resumed delete goes on", async () => {
   await rule({ service: "ec2", action: "DeleteVpc", then: denied("ec2") });
-  await page.goto(`${portal}/portal/deployments/new`);
-  await page.locator("#f-name").fill("resumed");
+  await begin("resumed");
   await main().getByRole("button", { name: "Create environment" }).click();
   await phase("ACTIVE").waitFor(patience);
   await main().getByRole("button", { name: "Delete", exact: true }).click();
@@ -444,8 +456,7 @@ test("an expired token leads to the issuer and back to the same place", async ()
 });
 
 test("a connection that is lost is told, and taken up again", async () => {
-  await page.goto(`${portal}/portal/deployments/new`);
-  await page.locator("#f-name").fill("lonely");
+  await begin("lonely");
   await main().getByRole("button", { name: "Create environment" }).click();
   await main().locator(".node").first().waitFor(patience);
   await page.context().setOffline(true);

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 )
 
 func TestPortal(t *testing.T) {
@@ -23,6 +24,8 @@ func TestPortal(t *testing.T) {
 	if venv == "" || built == "" || chromium == "" {
 		t.Skip("METAFLOW_DEPLOYER_VENV, METAFLOW_DEPLOYER_LOCAL and METAFLOW_DEPLOYER_CHROMIUM do not name what `make test-portal` needs; it sets them")
 	}
+
+	needs.Files(t, "portal.test.mjs", "browser.mjs", filepath.Join(built, "node", ".installed"))
 
 	level := slog.LevelError
 	if testing.Verbose() {

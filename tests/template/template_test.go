@@ -27,6 +27,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/local/samtemplate"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/policy"
 )
 
@@ -689,6 +690,8 @@ func TestCfnLintFindsNothing(t *testing.T) {
 	if venv == "" {
 		t.Skip("METAFLOW_DEPLOYER_VENV names no virtual environment with cfn-lint: see `make test`")
 	}
+
+	needs.Files(t, filepath.Join(venv, ".test"))
 
 	out, err := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "cfn-lint"), "--include-checks", "I", "--", filepath.Join(root, "template.yaml"), filepath.Join(root, "docs/examples/stack.yaml")).CombinedOutput()
 	if err != nil || len(strings.TrimSpace(string(out))) > 0 {

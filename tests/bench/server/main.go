@@ -3,7 +3,8 @@
 //
 //	server api            the API over records that are there: what the API costs by itself, without any store
 //	server api-copying    the API over the store in memory, which copies every record that it hands out
-//	server bare < pages   net/http alone, with the answers of the API as it got them: [{"method", "path", "status", "body"}]
+//	server json < pages   net/http and encoding/json: the answers of the API as it got them, each a value that is written as JSON for every request
+//	server bytes < pages  net/http alone, with the bytes of those answers: [{"method", "path", "status", "body"}]
 //	server adapter        prints how many nanoseconds a GET takes without and with the adapter
 package main
 
@@ -23,6 +24,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
+	"github.com/metaflow-deployer/metaflow-deployer/client"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/httpapi"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/kind/all"
@@ -51,16 +53,16 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: server api | api-copying | bare | adapter")
+		return errors.New("usage: server api | api-copying | json | bytes | adapter")
 	}
 
-	if args[0] == "bare" {
-		var pages []page
-		if err := json.NewDecoder(os.Stdin).Decode(&pages); err != nil {
+	if answer := map[string]func(page) (http.HandlerFunc, error){"json": encoding, "bytes": finished}[args[0]]; answer != nil {
+		handler, err := bare(os.Stdin, answer)
+		if err != nil {
 			return err
 		}
 
-		return serve(ctx, bare(pages))
+		return serve(ctx, handler)
 	}
 
 	handler, err := api(ctx, args[0] == "api-copying")
@@ -86,23 +88,83 @@ func serve(ctx context.Context, handler http.Handler) error {
 	return (&http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}).Serve(ln)
 }
 
-// bare answers the same bytes, with nothing in between: it reads a body, for there is no keeping a connection otherwise.
-func bare(pages []page) http.Handler {
-	mux := http.NewServeMux()
-
-	for _, p := range pages {
-		body := []byte(p.Body)
-
-		mux.HandleFunc(p.Method+" "+p.Path, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(p.Status)
-			_, _ = w.Write(body)
-		})
+// bare answers what the API answered, with nothing in between.
+func bare(pages io.Reader, answer func(page) (http.HandlerFunc, error)) (http.Handler, error) {
+	var all []page
+	if err := json.NewDecoder(pages).Decode(&all); err != nil {
+		return nil, err
 	}
 
-	return mux
+	mux := http.NewServeMux()
+
+	for _, p := range all {
+		handler, err := answer(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", p.Method, p.Path, err)
+		}
+
+		mux.HandleFunc(p.Method+" "+p.Path, handler)
+	}
+
+	return mux, nil
+}
+
+// finished answers the same bytes: it reads a body, for there is no keeping a connection otherwise.
+func finished(p page) (http.HandlerFunc, error) {
+	body := []byte(p.Body)
+
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(p.Status)
+		_, _ = w.Write(body)
+	}, nil
+}
+
+// encoding reads the request and writes the answer by encoding/json, with the types of the Go client.
+func encoding(p page) (http.HandlerFunc, error) {
+	switch {
+	case p.Method == http.MethodPost:
+		return typed[client.CreateRequest, client.Problem](p)
+	case p.Path == "/v1/deployments":
+		return typed[struct{}, list](p)
+	default:
+		return typed[struct{}, client.Deployment](p)
+	}
+}
+
+// list is a page of deployments.
+type list struct {
+	Deployments   []client.Deployment `json:"deployments"`
+	NextPageToken string              `json:"nextPageToken,omitempty"`
+}
+
+func typed[Request, Answer any](p page) (http.HandlerFunc, error) {
+	var answer Answer
+	if err := json.Unmarshal([]byte(p.Body), &answer); err != nil {
+		return nil, err
+	}
+
+	// A baseline that answers less than the API would not be one.
+	if again, err := json.Marshal(answer); err != nil || len(again) < len(p.Body)*95/100 {
+		return nil, fmt.Errorf("%d of %d bytes are left: %w", len(again), len(p.Body), err)
+	}
+
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			var request Request
+			if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+
+				return
+			}
+		}
+
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(p.Status)
+		_ = json.NewEncoder(w).Encode(answer)
+	}, nil
 }
 
 // started is a starter of executions that nobody runs.
