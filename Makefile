@@ -90,7 +90,7 @@ chromium:
 build: $(FUNCTIONS:%=build/%/bootstrap) bin/metaflow-deployer ## Build the functions for AWS (arm64), and the command line for this computer
 
 .PHONY: bench
-bench: local-stack .local/node/.installed chromium ## Print the measurements, each as a ratio against a baseline of the same run
+bench: local-stack .local/node/.installed .local/dynamodb/.libs chromium ## Print the measurements, each as a ratio against a baseline of the same run
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
 	  go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -189,11 +190,13 @@ func Hash(v any) string {
 }
 
 func digest(n int, parts ...string) string {
-	h := sha256.New()
+	var text []byte
 	for _, p := range parts {
 		// Lengths keep ("ab","c") apart from ("a","bc").
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		text = append(append(strconv.AppendInt(text, int64(len(p)), 10), ':'), p...)
 	}
 
-	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)))[:n]
+	sum := sha256.Sum256(text)
+
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:n]
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // Files fails the test if one of them is not there, and makes the test run anew when one is changed. The path is relative to the test's folder.
-func Files(t testing.TB, paths ...string) {
-	t.Helper()
+func Files(tb testing.TB, paths ...string) {
+	tb.Helper()
 
 	for _, path := range paths {
 		if _, err := os.Stat(path); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }

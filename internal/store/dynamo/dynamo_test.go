@@ -20,6 +20,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/storetest"
 )
 
@@ -83,7 +84,7 @@ func (l listening) Events(ctx context.Context, key deploy.Key) ([]deploy.Event, 
 // TestSuiteServer runs against a server that speaks DynamoDB's API, such as DynamoDB Local or moto.
 func TestSuiteServer(t *testing.T) {
 	client := server(t)
-	table := createTable(t, client)
+	table := dynamotest.Table(t, client)
 
 	storetest.Suite(t, func(_ *testing.T, now func() time.Time) store.Store {
 		s := listening{dynamo.New(client, table), client, table}
@@ -124,51 +125,4 @@ func (s *serial) Do(r *http.Request) (*http.Response, error) {
 	}
 
 	return http.DefaultClient.Do(r)
-}
-
-// createTable makes the table as template.yaml describes it, save the stream: the suite does not read it, and moto copies it whole with each transaction.
-func createTable(t *testing.T, client *dynamodb.Client) string {
-	t.Helper()
-
-	name := fmt.Sprintf("records-%d", time.Now().UnixNano())
-	in := &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest, KeySchema: keySchema("pk", "sk"),
-		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{
-			{IndexName: aws.String("tenant-index"), KeySchema: keySchema("gsi1pk", "gsi1sk"), Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll}},
-			{
-				IndexName: aws.String("unfinished-index"), KeySchema: keySchema("gsi2pk", "gsi2sk"),
-				Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
-			},
-		},
-	}
-
-	for _, a := range []string{"pk", "sk", "gsi1pk", "gsi1sk", "gsi2pk", "gsi2sk"} {
-		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
-	}
-
-	if _, err := client.CreateTable(t.Context(), in); err != nil {
-		t.Fatalf("create table: %v", err)
-	}
-
-	t.Cleanup(func() {
-		if _, err := client.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
-			t.Errorf("delete table: %v", err)
-		}
-	})
-
-	if err := dynamodb.NewTableExistsWaiter(client).Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: &name}, time.Minute); err != nil {
-		t.Fatalf("wait for the table: %v", err)
-	}
-
-	if _, err := client.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{
-		TableName: &name, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)},
-	}); err != nil {
-		t.Fatalf("set the table's TTL: %v", err)
-	}
-
-	return name
-}
-
-func keySchema(hash, sort string) []types.KeySchemaElement {
-	return []types.KeySchemaElement{{AttributeName: &hash, KeyType: types.KeyTypeHash}, {AttributeName: &sort, KeyType: types.KeyTypeRange}}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
 )
 
 func first() deploy.Key { return deploy.Key{Tenant: "acme", Name: "first"} }
@@ -138,7 +139,7 @@ func TestLostAnswerServer(t *testing.T) {
 	var lost atomic.Int32
 
 	client := server(t, func(o *dynamodb.Options) { o.HTTPClient = &breaking{lost: &lost} })
-	writes(t, dynamo.New(client, createTable(t, server(t))))
+	writes(t, dynamo.New(client, dynamotest.Table(t, server(t))))
 
 	if n := lost.Load(); n != 12 {
 		t.Errorf("%d answers were lost, want 12: the test proves nothing", n)
