@@ -294,7 +294,7 @@ func TestStartRefuses(t *testing.T) {
 	})
 	t.Run("NoVenv", func(t *testing.T) {
 		_, err := Start(t.Context(), Options{Root: "testdata/root", State: t.TempDir(), Venv: t.TempDir()})
-		if err == nil || !strings.Contains(err.Error(), "start moto") {
+		if err == nil || !strings.Contains(err.Error(), "make local-stack") {
 			t.Errorf("got %v", err)
 		}
 	})
