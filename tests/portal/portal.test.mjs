@@ -140,7 +140,7 @@ test("the form refuses what the API refuses, at the field and with the remedy", 
 });
 
 test("an environment is made by keyboard alone, and its build is watched live", async () => {
-  await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "5s" } });
+  await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "12s" } });
   await page.evaluate(() => sessionStorage.clear());
   await page.goto(`${portal}/portal/deployments`);
   await heading("Environments").waitFor();
@@ -346,7 +346,7 @@ test("a build that fails shows the error with its remedy where it happened", asy
 });
 
 test("a build is cancelled in a dialog that keeps the focus", async () => {
-  await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "8s" } });
+  await rule({ service: "ec2", action: "CreateRouteTable", then: { delay: "20s" } });
   await begin("stopped");
   await main().getByRole("button", { name: "Create environment" }).click();
   await main().locator('.node[data-resource="route-table"] [data-state="RUNNING"]').waitFor(patience);

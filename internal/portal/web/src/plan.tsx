@@ -72,16 +72,9 @@ export function PlanView({ planned }: { planned: Planned }) {
             : ""}
       </p>
       {problem && <Trouble problem={problem} quiet />}
-      {findings.length > 0 && (
-        <ul class="findings" aria-label="Findings">
-          {findings.map((f) => (
-            <li key={f.code + f.pointer + f.message} class={bad(f) ? "bad" : "warn"}>
-              {f.pointer && <code>{f.pointer}</code>} {f.message} <em>{f.remedy}</em>
-            </li>
-          ))}
-        </ul>
-      )}
+      <Findings name="What is wrong" of={findings.filter(bad)} />
       {plan && <Cost plan={plan} />}
+      <Findings name="To know" of={findings.filter((f) => !bad(f))} />
       {plan?.quotas && plan.quotas.length > 0 && (
         <details>
           <summary>Quotas of the account</summary>
@@ -123,6 +116,20 @@ export function PlanView({ planned }: { planned: Planned }) {
         </details>
       )}
     </div>
+  );
+}
+
+function Findings({ name, of }: { name: string; of: Finding[] }) {
+  if (of.length === 0) return null;
+
+  return (
+    <ul class="findings" aria-label={name}>
+      {of.map((f) => (
+        <li key={f.code + f.pointer + f.message} class={bad(f) ? "bad" : "warn"}>
+          {f.pointer && <code>{f.pointer}</code>} {f.message} <em>{f.remedy}</em>
+        </li>
+      ))}
+    </ul>
   );
 }
 
