@@ -302,17 +302,65 @@ test("the audit tells who asked for what", async (t) => {
   await looks(page, "audit");
 });
 
+test("webhooks are added with a secret that is shown once, and removed", async () => {
+  const nav = page.getByRole("navigation", { name: "Main" });
+  await nav.getByRole("link", { name: "Tenant" }).click();
+  await heading("Tenant local").waitFor();
+  await main().getByText("Nobody hears of what happens here.").waitFor();
+
+  await main().getByRole("button", { name: "Add webhook" }).click();
+  const dialog = page.getByRole("dialog", { name: "Add webhook" });
+  await dialog.getByLabel(/^url/).fill("http://10.0.0.1/");
+  await dialog.getByRole("button", { name: "Add it" }).click();
+  await dialog.getByRole("alert").getByText("What you can do:").waitFor();
+  await accessible(page, "refused webhook");
+  await dialog.getByLabel(/^url/).fill("https://hooks.example.com/metaflow");
+  await dialog.getByRole("button", { name: "Add it" }).click();
+
+  const secret = page.getByRole("dialog", { name: "Keep the secret" });
+  await secret.getByText(/^whsec_/).waitFor();
+  await accessible(page, "secret");
+  await secret.getByRole("button", { name: "I have it" }).click();
+  await main().getByRole("row", { name: /hooks\.example\.com/ }).waitFor();
+  assert.equal(await page.getByText(/whsec_/).count(), 0);
+
+  assert.equal(await main().getByRole("button", { name: "Allow something" }).count(), 0, "grants are an admin's");
+  await looks(page, "tenant");
+  await main().getByRole("button", { name: "Remove hooks.example.com" }).click();
+  await page.getByRole("dialog", { name: "Remove this webhook?" }).getByRole("button", { name: "Remove it" }).click();
+  await main().getByText("Nobody hears of what happens here.").waitFor();
+});
+
+test("an admin allows a bucket and withdraws it", async () => {
+  const admin = await open(browser);
+  await login(admin, { path: "/portal/tenant", roles: ["admin"] });
+  const shown = admin.getByRole("main");
+  await shown.getByText("Nothing is allowed.").waitFor();
+  await shown.getByRole("button", { name: "Allow something" }).click();
+  const dialog = admin.getByRole("dialog", { name: "Allow something" });
+  await dialog.getByLabel(/^kind/).selectOption("bucket");
+  await dialog.getByLabel(/^value/).fill("team-data-of-long-ago");
+  await dialog.getByRole("button", { name: "Allow it" }).click();
+  await shown.getByRole("row", { name: /team-data-of-long-ago/ }).waitFor();
+  await accessible(admin, "grants");
+  await shown.getByRole("button", { name: "Withdraw team-data-of-long-ago" }).click();
+  await admin.getByRole("dialog", { name: "Withdraw this grant?" }).getByRole("button", { name: "Withdraw it" }).click();
+  await shown.getByText("Nothing is allowed.").waitFor();
+  assert.deepEqual(admin.wrong, []);
+  await admin.context().close();
+});
+
 test("what the API does not offer is not shown", async () => {
   const p = await open(browser);
   const without = structuredClone(document_);
-  for (const path of Object.keys(without.paths)) if (/:(plan|drift|repair|verify|extend)$|^\/v1\/audit$/.test(path)) delete without.paths[path];
+  for (const path of Object.keys(without.paths)) if (/:(plan|drift|repair|verify|extend)$|^\/v1\/(audit|webhooks|grants)$/.test(path)) delete without.paths[path];
   delete without.paths["/v1/deployments/{name}"].put;
   await p.route("**/openapi.json", (route) => route.fulfill({ json: without }));
   await login(p, { path: "/portal/deployments/research" });
   await p.locator(".node").first().waitFor();
   assert.deepEqual(await p.getByRole("navigation", { name: "Pages of research" }).getByRole("link").allInnerTexts(), ["Overview", "Configuration", "Settings", "Resources", "History"]);
   assert.deepEqual(await p.getByRole("group", { name: "Actions on research" }).getByRole("button").allInnerTexts(), ["Delete"]);
-  assert.equal(await p.getByRole("link", { name: "Audit" }).count(), 0);
+  assert.equal(await p.getByRole("link", { name: /^(Audit|Tenant)$/ }).count(), 0);
   await p.goto(`${portal}/portal/deployments/new`);
   await p.getByText("This installation shows no plan.").waitFor();
   await p.context().close();

@@ -9,6 +9,7 @@ import { DeploymentPage } from "./deployment";
 import { List } from "./list";
 import { OperationPage } from "./operation";
 import { callback, loadConfig, login, logout, session } from "./session";
+import { TenantPage } from "./tenant";
 import type { Problem } from "./types";
 import { Act, Trouble } from "./ui";
 
@@ -43,6 +44,11 @@ function Shell() {
                 Audit
               </Link>
             )}
+            {(offers("get", "/v1/webhooks") || offers("get", "/v1/grants")) && (
+              <Link href="/tenant" aria-current={at === "/tenant" ? "page" : undefined}>
+                Tenant
+              </Link>
+            )}
             <a href="/docs">API</a>
           </nav>
           <div class="who">
@@ -61,6 +67,7 @@ function Shell() {
           <Route path="/deployments/:name/*?">{(p) => <DeploymentPage key={p.name} />}</Route>
           <Route path="/operations/:id">{(p) => <OperationPage key={p.id} />}</Route>
           <Route path="/audit" component={AuditPage} />
+          <Route path="/tenant" component={TenantPage} />
           <Route path="/">
             <Redirect to="/deployments" replace />
           </Route>

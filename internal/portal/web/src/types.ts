@@ -39,6 +39,22 @@ export interface Deployment {
   etag: string;
 }
 
+export interface Webhook {
+  id: string;
+  url: string;
+  actor: string;
+  time: string;
+  /** Only in the answer that adds it. */
+  secret?: string;
+}
+
+export interface Grant {
+  kind: string;
+  value: string;
+  actor: string;
+  time: string;
+}
+
 export type StepState = "PENDING" | "WAITING" | "RUNNING" | "READY" | "GONE" | "SKIPPED" | "KEPT" | "FAILED";
 
 export interface Step {
