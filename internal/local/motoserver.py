@@ -8,8 +8,9 @@ of its own. Likewise the policies that AWS manages are made once, and copied for
 moto's server makes a connection, a thread and a line in its log for each request, which together cost as much as the answer. Here cheroot
 serves, which keeps connections and threads; the endpoint's journal has the requests.
 
-moto walks through each value of a DynamoDB item as if it were one of its own objects, and copies each that it reads. Here texts and numbers,
-which are in DynamoDB's own form already and are never changed, go out as they are.
+moto walks through each value of a DynamoDB item as if it were one of its own objects, copies each that it reads, and finds out anew what it is
+for each comparison. Here texts and numbers, which are in DynamoDB's own form already and are never changed, go out as they are, and texts are
+compared as texts.
 
 moto counts all messages of a queue to find out how long that queue keeps one, for each message. Here it reads just that.
 
@@ -60,6 +61,7 @@ def once(work):
 
 
 read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serialize_type_structure, lambda_eval_utils.boto_client_for
+same, less = DynamoType.__eq__, DynamoType.__lt__
 copied, records, service = DynamoType.__deepcopy__, ShardIterator.get, DomainDispatcherApplication.get_backend_for_host
 pickled, client_of, service_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key)), once(lambda key: service(*key))
 
@@ -92,6 +94,14 @@ def value(self, memo):
     return copied(self, memo) if self.is_list() or self.is_map() or self.is_set() else self
 
 
+def equal(self, other):
+    return self.value == other.value if self.type == other.type == "S" else same(self, other)
+
+
+def before(self, other):
+    return self.value < other.value if self.type == other.type == "S" else less(self, other)
+
+
 def retained(self, queue_name, message):
     return self.get_queue(queue_name).message_retention_period + message.sent_timestamp / 1000 > time.time()
 
@@ -122,7 +132,7 @@ IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
 BaseJSONSerializer._serialize_type_structure = structure
 lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of((region, service))
-DynamoType.__deepcopy__ = value
+DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, before
 SQSBackend.is_message_valid_based_on_retention_period = retained
 StreamShard.__deepcopy__ = shard
 ShardIterator.get = current

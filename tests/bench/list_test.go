@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/dynamotest"
 )
 
 const (

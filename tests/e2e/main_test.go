@@ -24,8 +24,8 @@ import (
 // parallel is how many worlds run side by side. They mostly wait; more of them would wait for the processors.
 const parallel = "20"
 
-// emulators are how many moto processes share the work: moto is Python, and one uses one core.
-const emulators = 2
+// emulators are how many moto processes share the work: moto is Python, and one uses one core. The world of the generated requests keeps one of them busy.
+const emulators = 3
 
 // stacks are started by the first test that asks, and ended by TestMain.
 type stacks struct {

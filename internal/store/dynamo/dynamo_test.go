@@ -20,8 +20,8 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/storetest"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/dynamotest"
 )
 
 // TestSuite runs against our own fake of DynamoDB, which cuts every Query into pages of three items.

@@ -22,7 +22,7 @@ import (
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo"
-	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/dynamotest"
 )
 
 func first() deploy.Key { return deploy.Key{Tenant: "acme", Name: "first"} }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/store/dynamo/dynamotest"
+	"github.com/metaflow-deployer/metaflow-deployer/tests/dynamotest"
 )
 
 // TestPages reads pages of a hundred out of a thousand deployments and out of 20,000: they cost the same, by DynamoDB's own count. `make bench` does it with a
