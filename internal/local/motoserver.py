@@ -1,4 +1,4 @@
-"""Starts moto without labours that cost more than all the rest of it, and with streams that last. None of the former changes an answer.
+"""Starts moto without labours that cost more than all the rest of it, and with streams that last and conditions that hold. None of the labours changes an answer.
 
 moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
 one; it makes a client for each call of a function, reads each path again each time, and lists its own folders to find out which service a
@@ -11,6 +11,9 @@ serves, which keeps connections and threads; the endpoint's journal has the requ
 moto walks through each value of a DynamoDB item as if it were one of its own objects, copies each that it reads, and finds out anew what it is
 for each comparison. Here texts and numbers, which are in DynamoDB's own form already and are never changed, go out as they are, and texts are
 compared as texts.
+
+moto lets two writes at once both find their condition true. DynamoDB does one after the other to an item; here it is one action after the
+other, which costs nothing where one thread runs at a time anyway.
 
 moto counts all messages of a queue to find out how long that queue keeps one, for each message. Here it reads just that.
 
@@ -36,6 +39,7 @@ from moto.core import responses
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import StreamShard
+from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.models import ShardIterator
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
@@ -61,6 +65,7 @@ def once(work):
 
 
 read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serialize_type_structure, lambda_eval_utils.boto_client_for
+acting, turn = DynamoHandler.call_action, threading.RLock()
 same, less = DynamoType.__eq__, DynamoType.__lt__
 copied, records, service = DynamoType.__deepcopy__, ShardIterator.get, DomainDispatcherApplication.get_backend_for_host
 pickled, client_of, service_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key)), once(lambda key: service(*key))
@@ -92,6 +97,11 @@ def structure(self, serialized, value, shape, key):
 
 def value(self, memo):
     return copied(self, memo) if self.is_list() or self.is_map() or self.is_set() else self
+
+
+def action(self):
+    with turn:
+        return acting(self)
 
 
 def equal(self, other):
@@ -132,6 +142,7 @@ IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
 BaseJSONSerializer._serialize_type_structure = structure
 lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of((region, service))
+DynamoHandler.call_action = action
 DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, before
 SQSBackend.is_message_valid_based_on_retention_period = retained
 StreamShard.__deepcopy__ = shard

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
@@ -129,6 +132,8 @@ func TestStack(t *testing.T) {
 	})
 
 	t.Run("StreamsAndQueuesCallFunctions", func(t *testing.T) { testSources(t, s, second, filepath.Join(dir, "log", "worker.log")) })
+
+	t.Run("OneOfManyWritesHolds", func(t *testing.T) { testConditions(t, s, second) })
 
 	t.Run("WorldsAreApart", func(t *testing.T) {
 		for _, w := range []*World{first, second} {
@@ -244,7 +249,7 @@ func TestStack(t *testing.T) {
 		t.Errorf("a second close: %v", err)
 	}
 	// What has been told to end may take a moment to be gone.
-	for range 200 {
+	for range 100 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
@@ -270,6 +275,37 @@ func execute(t *testing.T, s *Stack, w *World, name, input string) *sfn.Describe
 			return out
 		}
 		time.Sleep(50 * time.Millisecond) // bounded by the test's own deadline
+	}
+}
+
+// testConditions writes the same item from many sides at once, each on the condition that it is not there.
+func testConditions(t *testing.T, s *Stack, w *World) {
+	cfg := user(s, w)
+	cfg.HTTPClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	client := dynamodb.NewFromConfig(cfg)
+	for round := range 100 {
+		var (
+			all  sync.WaitGroup
+			held atomic.Int64
+		)
+		for range 20 {
+			all.Go(func() {
+				_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{
+					TableName: &w.Resources.Tables[0].Name, ConditionExpression: aws.String("attribute_not_exists(pk)"), Item: map[string]ddbtypes.AttributeValue{
+						"pk": &ddbtypes.AttributeValueMemberS{Value: fmt.Sprintf("C#%d", round)}, "sk": &ddbtypes.AttributeValueMemberS{Value: "1"},
+					},
+				})
+				if failed := (*ddbtypes.ConditionalCheckFailedException)(nil); err == nil {
+					held.Add(1)
+				} else if !errors.As(err, &failed) {
+					t.Errorf("write: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if n := held.Load(); n != 1 {
+			t.Fatalf("round %d: %d writes found nothing there", round, n)
+		}
 	}
 }
 
