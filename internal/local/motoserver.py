@@ -3,10 +3,8 @@
 moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
 one; it makes a client for each call of a function, reads each path again each time, and lists its own folders to find out which service a
 request is for. Here all of it is done once. Whatever account stands in a definition's ARNs, it is one text, and each execution gets a copy
-of its own. Likewise the policies that AWS manages are made once, and copied for each account.
-
-moto's server makes a connection, a thread and a line in its log for each request, which together cost as much as the answer. Here cheroot
-serves, which keeps connections and threads; the endpoint's journal has the requests.
+of its own. Likewise the policies that AWS manages are made once, and copied for each account. Requests are not logged: the endpoint's
+journal has them.
 
 moto walks through each value of a DynamoDB item as if it were one of its own objects, copies each that it reads, and finds out anew what it is
 for each comparison. Here texts and numbers, which are in DynamoDB's own form already and are never changed, go out as they are, and texts are
@@ -28,13 +26,12 @@ shared, and a reader goes to the stream that the table has now.
 import copy
 import gc
 import json
+import logging
 import pickle
 import re
 import threading
 import time
 
-import moto.server
-from cheroot import wsgi
 from moto.core import responses
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType
@@ -43,6 +40,7 @@ from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.models import ShardIterator
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.server import main
 from moto.sqs.models import SQSBackend
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -127,16 +125,7 @@ def current(self, limit=1000):
     return records(self, limit)
 
 
-def serve(host, port, app, **_):
-    def raw(environ, start_response):
-        environ["RAW_URI"] = environ["REQUEST_URI"]  # werkzeug's name for it, which moto reads
-        return app(environ, start_response)
-
-    server = wsgi.Server((host, port), raw, numthreads=32, request_queue_size=128, timeout=600)
-    server.keep_alive_conn_limit = None  # ten by default, counted anew for each answer
-    server.safe_start()
-
-
+logging.getLogger("werkzeug").setLevel(logging.WARNING)
 DomainDispatcherApplication.get_backend_for_host = lambda self, host: service_of((self, host))
 IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
@@ -150,5 +139,4 @@ ShardIterator.get = current
 json_path.parse = once(json_path.parse)
 responses.method_names_from_class = once(responses.method_names_from_class)
 gc.set_threshold(100_000, 50, 50)
-moto.server.run_simple = serve
-moto.server.main()
+main()

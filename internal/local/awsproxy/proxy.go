@@ -88,7 +88,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		upstream: o.Upstream, catalog: catalog, kill: kill, log: log, now: time.Now,
 		client: &http.Client{
-			Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
+			Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		corrections: corrections(),
