@@ -178,7 +178,7 @@ func (d deployer) bare(bin string, input []byte, args ...string) ([]byte, float6
 
 // own are the services that the product keeps its own books with; the bare program keeps none.
 func own() []string {
-	return []string{"dynamodb", "lambda", "states", "sfn", "servicequotas", "monitoring", "logs", "events", "sqs"}
+	return []string{"dynamodb", "lambda", "states", "sfn", "servicequotas", "monitoring", "logs", "events", "eventbridge", "sqs"}
 }
 
 // calls lists the calls that an account made between two moments, without those of the person at this computer.
