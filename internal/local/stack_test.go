@@ -249,7 +249,7 @@ func TestStack(t *testing.T) {
 		t.Errorf("a second close: %v", err)
 	}
 	// What has been told to end may take a moment to be gone.
-	for range 100 {
+	for range 200 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

@@ -61,22 +61,22 @@ func TestGeneratedRequests(t *testing.T) {
 
 	// The boundary cases are the same whoever sends them, so one caller does. The others, and everybody afterwards, send what comes from a seed, until it is
 	// enough: how many requests one run sends depends on the document.
-	var boundaries sync.WaitGroup
-
-	boundaries.Go(func() { schemathesis(t, w, callers[0], "examples,coverage", 1, 1) })
-
 	left, senders := number-routes*cases, callers[1:]
 
-	for seed := 1; left > 0 && !t.Failed(); seed++ {
+	for seed := 1; seen.count() < number && !t.Failed(); seed++ {
 		var all sync.WaitGroup
 
 		before := seen.count()
+
+		if seed == 1 {
+			all.Go(func() { schemathesis(t, w, callers[0], "examples,coverage", seed, 1) })
+		}
+
 		for i, token := range senders {
 			all.Go(func() { schemathesis(t, w, token, "fuzzing", seed*len(callers)+i, left/routes/len(senders)) })
 		}
 
 		all.Wait()
-		boundaries.Wait()
 
 		left, senders = number-seen.count(), callers
 
