@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"os"
@@ -41,8 +42,8 @@ func (c *clients) config(account string) aws.Config {
 	return aws.Config{
 		Region:       Region,
 		BaseEndpoint: aws.String(c.url),
-		Credentials:  credentials.NewStaticCredentialsProvider("LOCAL-"+account+"-user-0", secret, ""),
-		HTTPClient:   &http.Client{Transport: asAccount{account: account, next: c.transport}},
+		Credentials:  credentials.NewStaticCredentialsProvider(person(account), secret, ""),
+		HTTPClient:   &http.Client{Transport: asAccount{account: account, next: nearby{next: c.transport}}},
 	}
 }
 
@@ -56,6 +57,31 @@ func (a asAccount) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("X-Moto-Account-Id", a.account)
 	return a.next.RoundTrip(r)
 }
+
+// nearby sends the SDK's requests to a server that answers within microseconds. The SDK closes a request's body as soon as the answer begins, and a
+// closed body's WriteTo says io.EOF (smithy-go, transport/http/internal/io/safe.go), which net/http, if it is not done with looking for more of the
+// body, takes for a broken connection: the answer is lost, and a call that was carried out is made again. A body that can only be read has no WriteTo.
+type nearby struct{ next http.RoundTripper }
+
+func (n nearby) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return n.next.RoundTrip(r)
+}
+
+// AWS is the SDK's configuration for the person at this computer in an account, by way of the AWS endpoint.
+func (s *Stack) AWS(account string) aws.Config {
+	return aws.Config{
+		Region: Region, BaseEndpoint: &s.Endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider(person(account), secret, ""),
+		HTTPClient:  &http.Client{Transport: nearby{next: s.aws.transport}},
+	}
+}
+
+// person is the access key of the person at this computer.
+func person(account string) string { return "LOCAL-" + account + "-user-0" }
 
 // bootstrap makes by API what CloudFormation would make from the template.
 func (s *Stack) bootstrap(ctx context.Context, w *World) error {

@@ -400,7 +400,7 @@ func (w *World) stop() {
 }
 
 // AccessKey is the key of the person at this computer in the world's account.
-func (w *World) AccessKey() string { return "LOCAL-" + w.Account + "-user-0" }
+func (w *World) AccessKey() string { return person(w.Account) }
 
 // KeyFile is where a checkout keeps its issuer's key.
 func KeyFile(state string) string { return filepath.Join(state, "oidc.pem") }

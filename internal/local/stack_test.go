@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -68,11 +67,9 @@ func start(t *testing.T) (*Stack, string) {
 
 // user is a person's AWS configuration in an account.
 func user(s *Stack, w *World) aws.Config {
-	return aws.Config{
-		Region: Region, BaseEndpoint: &s.Endpoint, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(w.AccessKey(), "local", ""),
-		HTTPClient:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-	}
+	cfg := s.AWS(w.Account)
+	cfg.RetryMaxAttempts = 1
+	return cfg
 }
 
 func call(t *testing.T, method, url, token, body string) (int, string) {
@@ -281,7 +278,6 @@ func execute(t *testing.T, s *Stack, w *World, name, input string) *sfn.Describe
 // testConditions writes the same item from many sides at once, each on the condition that it is not there.
 func testConditions(t *testing.T, s *Stack, w *World) {
 	cfg := user(s, w)
-	cfg.HTTPClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	client := dynamodb.NewFromConfig(cfg)
 	for round := range 100 {
 		var (

@@ -19,11 +19,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
 	"github.com/metaflow-deployer/metaflow-deployer/tests/needs"
 )
 
@@ -258,9 +256,7 @@ func (s *witness) count() int {
 func (w *world) nothingUnasked(seen *witness) {
 	w.Helper()
 
-	table := dynamodb.NewFromConfig(aws.Config{
-		Region: local.Region, BaseEndpoint: aws.String(w.stack.Endpoint), Credentials: credentials.NewStaticCredentialsProvider(w.AccessKey(), "local", ""),
-	})
+	table := dynamodb.NewFromConfig(w.stack.AWS(w.Account))
 	kinds, deployments, admitted := map[string]int{}, map[string]bool{}, map[string]bool{}
 
 	pages := dynamodb.NewScanPaginator(table, &dynamodb.ScanInput{TableName: &w.Resources.Tables[0].Name, ConsistentRead: aws.Bool(true)})

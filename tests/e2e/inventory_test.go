@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -21,8 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/metaflow-deployer/metaflow-deployer/internal/local"
 )
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -38,11 +35,7 @@ type clients struct {
 	bus   *eventbridge.Client
 }
 
-func newClients(endpoint, accessKey string) clients {
-	cfg := aws.Config{
-		Region: local.Region, BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider(accessKey, "local", ""),
-	}
-
+func newClients(cfg aws.Config) clients {
 	return clients{
 		s3:  s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
 		iam: iam.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), batch: batch.NewFromConfig(cfg), sfn: sfn.NewFromConfig(cfg),

@@ -145,7 +145,7 @@ func newWorldWith(t *testing.T, parameters map[string]string) *world {
 
 	t.Cleanup(inner.Close)
 
-	w := &world{T: t, World: inner, stack: stack, aws: newClients(stack.Endpoint, inner.AccessKey())}
+	w := &world{T: t, World: inner, stack: stack, aws: newClients(stack.AWS(inner.Account))}
 
 	w.token, err = stack.Token("research", "deployer")
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/batch"
 	batchtypes "github.com/aws/aws-sdk-go-v2/service/batch/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -218,12 +217,7 @@ func (p *product) configuration(t *testing.T, name string) ([]byte, map[string]s
 }
 
 // aws is the configuration of the person at this computer.
-func (p *product) aws() aws.Config {
-	return aws.Config{
-		Region: local.Region, BaseEndpoint: &p.stack.Endpoint,
-		Credentials: credentials.NewStaticCredentialsProvider("LOCAL-"+p.account+"-user-0", "local", ""),
-	}
-}
+func (p *product) aws() aws.Config { return p.stack.AWS(p.account) }
 
 func (p *product) s3() *s3.Client {
 	return s3.NewFromConfig(p.aws(), func(o *s3.Options) { o.UsePathStyle = true })
