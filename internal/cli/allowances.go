@@ -14,7 +14,7 @@ import (
 func (s *session) webhooks() *cobra.Command {
 	c := &cobra.Command{Use: "webhooks", Short: "List where the tenant's events are sent", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		return listed(ctx, s, "There are no webhooks.", []string{"ID", "URL", "BY", "SINCE"}, (*client.Client).Webhooks,
+		return listed(ctx, s, "There are no webhooks.", []string{"ID", "URL", "BY", "SINCE"}, each((*client.Client).Webhooks),
 			func(w *client.Webhook) (json.RawMessage, []string) {
 				return w.Raw, []string{w.ID, w.URL, w.Actor, stamp(w.Time)}
 			})
@@ -48,7 +48,7 @@ func (s *session) webhooks() *cobra.Command {
 func (s *session) grants() *cobra.Command {
 	c := &cobra.Command{Use: "grants", Short: "List what admins allowed the tenant", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		return listed(ctx, s, "There are no grants.", []string{"KIND", "VALUE", "BY", "SINCE"}, (*client.Client).Grants,
+		return listed(ctx, s, "There are no grants.", []string{"KIND", "VALUE", "BY", "SINCE"}, each((*client.Client).Grants),
 			func(g *client.Grant) (json.RawMessage, []string) {
 				return g.Raw, []string{g.Kind, g.Value, g.Actor, stamp(g.Time)}
 			})
@@ -76,37 +76,6 @@ func (s *session) grants() *cobra.Command {
 	c.AddCommand(allow, withdraw)
 
 	return c
-}
-
-// listed shows a list that comes in one page.
-func listed[T any](
-	ctx context.Context, s *session, none string, head []string, all func(*client.Client, context.Context) ([]*T, error), show func(*T) (json.RawMessage, []string),
-) error {
-	api, err := s.client(ctx)
-	if err != nil {
-		return err
-	}
-
-	list, err := all(api, ctx)
-	if err != nil {
-		return err
-	}
-
-	var (
-		docs []json.RawMessage
-		rows [][]string
-	)
-
-	for _, v := range list {
-		doc, row := show(v)
-		docs, rows = append(docs, doc), append(rows, row)
-	}
-
-	if s.output != "text" {
-		return s.documents(docs)
-	}
-
-	return s.table(none, head, rows)
 }
 
 // acted does something that is done at once, and says so.

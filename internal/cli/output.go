@@ -2,14 +2,18 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/metaflow-deployer/metaflow-deployer/client"
 )
 
 // printDoc writes a JSON document in the format that was asked for, with its members in their order.
@@ -88,18 +92,58 @@ func toYAML(dec *json.Decoder) (*yaml.Node, error) {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
 }
 
-// list writes many documents as one array.
-func (s *session) documents(all []json.RawMessage) error {
-	if all == nil {
-		all = []json.RawMessage{}
+// listed shows all that a list of the API holds: as one document, or as a table of what row says of each.
+func listed[T any](
+	ctx context.Context, s *session, none string, head []string, all func(*client.Client, context.Context) iter.Seq2[*T, error],
+	row func(*T) (json.RawMessage, []string),
+) error {
+	api, err := s.client(ctx)
+	if err != nil {
+		return err
 	}
 
-	doc, err := json.Marshal(all)
+	var (
+		docs = []json.RawMessage{}
+		rows [][]string
+	)
+
+	for v, err := range all(api, ctx) {
+		if err != nil {
+			return err
+		}
+
+		doc, cells := row(v)
+		docs, rows = append(docs, doc), append(rows, cells)
+	}
+
+	if s.output == "text" {
+		return s.table(none, head, rows)
+	}
+
+	doc, err := json.Marshal(docs)
 	if err != nil {
 		return err
 	}
 
 	return printDoc(s.Out, s.output, doc)
+}
+
+// each makes a list of what comes in one answer.
+func each[T any](all func(*client.Client, context.Context) ([]*T, error)) func(*client.Client, context.Context) iter.Seq2[*T, error] {
+	return func(api *client.Client, ctx context.Context) iter.Seq2[*T, error] {
+		return func(yield func(*T, error) bool) {
+			list, err := all(api, ctx)
+			if err != nil {
+				yield(nil, err)
+			}
+
+			for _, v := range list {
+				if !yield(v, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // table writes rows under a head; without rows it says so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,13 +22,13 @@ func (s *session) get() *cobra.Command {
 	deleted := c.Flags().Bool("show-deleted", false, "show it even if it is deleted")
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
+		if *resources {
+			return s.resources(ctx, args[0])
+		}
+
 		api, err := s.client(ctx)
 		if err != nil {
 			return err
-		}
-
-		if *resources {
-			return s.resources(ctx, api, args[0])
 		}
 
 		look := api.Deployment
@@ -101,32 +102,21 @@ func pairs(m map[string]string) string {
 	return strings.Join(all, ", ")
 }
 
-func (s *session) resources(ctx context.Context, api *client.Client, name string) error {
-	var (
-		docs []json.RawMessage
-		rows [][]string
+func (s *session) resources(ctx context.Context, name string) error {
+	return listed(
+		ctx, s, "There are no resources.", []string{"RESOURCE", "STATE", "ORIGIN", "ID"},
+		func(api *client.Client, ctx context.Context) iter.Seq2[*client.Resource, error] {
+			return api.Resources(ctx, name)
+		},
+		func(r *client.Resource) (json.RawMessage, []string) {
+			id := r.ID
+			if r.LastError != nil {
+				id = strings.TrimSpace(id + "  " + r.LastError.Error())
+			}
+
+			return r.Raw, []string{r.Ref, string(r.State), r.Origin, id}
+		},
 	)
-
-	for r, err := range api.Resources(ctx, name) {
-		if err != nil {
-			return err
-		}
-
-		docs = append(docs, r.Raw)
-		id := r.ID
-
-		if r.LastError != nil {
-			id = strings.TrimSpace(id + "  " + r.LastError.Error())
-		}
-
-		rows = append(rows, []string{r.Ref, string(r.State), r.Origin, id})
-	}
-
-	if s.output != "text" {
-		return s.documents(docs)
-	}
-
-	return s.table("There are no resources.", []string{"RESOURCE", "STATE", "ORIGIN", "ID"}, rows)
 }
 
 func (s *session) list() *cobra.Command {
@@ -145,38 +135,22 @@ func (s *session) list() *cobra.Command {
 			terms = append(terms, "label."+key+"="+(*labels)[key])
 		}
 
-		api, err := s.client(ctx)
-		if err != nil {
-			return err
-		}
+		return listed(
+			ctx, s, "There are no deployments.", []string{"NAME", "PHASE", "READY", "REGION", "AGE", "EXPIRES", "LABELS"},
+			func(api *client.Client, ctx context.Context) iter.Seq2[*client.Deployment, error] {
+				return api.Deployments(ctx, client.ListOptions{Filter: strings.Join(terms, ","), ShowDeleted: *deleted})
+			},
+			func(d *client.Deployment) (json.RawMessage, []string) {
+				expires := ""
+				if d.ExpireTime != nil {
+					expires = "in " + span(time.Until(*d.ExpireTime))
+				}
 
-		var (
-			docs []json.RawMessage
-			rows [][]string
+				return d.Raw, []string{
+					d.Name, string(d.Phase), fmt.Sprintf("%d/%d", d.Resources.Ready, d.Resources.Total), d.Region, span(time.Since(d.CreateTime)), expires, pairs(d.Labels),
+				}
+			},
 		)
-
-		for d, err := range api.Deployments(ctx, client.ListOptions{Filter: strings.Join(terms, ","), ShowDeleted: *deleted}) {
-			if err != nil {
-				return err
-			}
-
-			docs = append(docs, d.Raw)
-			expires := ""
-
-			if d.ExpireTime != nil {
-				expires = "in " + span(time.Until(*d.ExpireTime))
-			}
-
-			rows = append(rows, []string{
-				d.Name, string(d.Phase), fmt.Sprintf("%d/%d", d.Resources.Ready, d.Resources.Total), d.Region, span(time.Since(d.CreateTime)), expires, pairs(d.Labels),
-			})
-		}
-
-		if s.output != "text" {
-			return s.documents(docs)
-		}
-
-		return s.table("There are no deployments.", []string{"NAME", "PHASE", "READY", "REGION", "AGE", "EXPIRES", "LABELS"}, rows)
 	})
 
 	return c
@@ -188,51 +162,40 @@ func (s *session) ops() *cobra.Command {
 	}
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
-		api, err := s.client(ctx)
-		if err != nil {
-			return err
-		}
-
 		if id.MatchString(args[0]) {
-			return s.showOperation(ctx, api, args[0])
+			return s.showOperation(ctx, args[0])
 		}
 
-		var (
-			docs []json.RawMessage
-			rows [][]string
+		return listed(
+			ctx, s, "There are no operations.", []string{"OPERATION", "KIND", "STATE", "STEPS", "BEGAN", "TOOK", "ERROR"},
+			func(api *client.Client, ctx context.Context) iter.Seq2[*client.Operation, error] {
+				return api.Operations(ctx, args[0])
+			},
+			func(op *client.Operation) (json.RawMessage, []string) {
+				took := time.Since(op.CreateTime)
+				if op.EndTime != nil {
+					took = op.EndTime.Sub(op.CreateTime)
+				}
+
+				why := ""
+				if op.Error != nil {
+					why = op.Error.Code
+				}
+
+				return op.Raw, []string{op.ID, op.Kind, string(op.State), fmt.Sprintf("%d/%d", op.Progress.Done, op.Progress.Total), stamp(op.CreateTime), span(took), why}
+			},
 		)
-
-		for op, err := range api.Operations(ctx, args[0]) {
-			if err != nil {
-				return err
-			}
-
-			docs = append(docs, op.Raw)
-			took := time.Since(op.CreateTime)
-
-			if op.EndTime != nil {
-				took = op.EndTime.Sub(op.CreateTime)
-			}
-
-			why := ""
-			if op.Error != nil {
-				why = op.Error.Code
-			}
-
-			rows = append(rows, []string{op.ID, op.Kind, string(op.State), fmt.Sprintf("%d/%d", op.Progress.Done, op.Progress.Total), stamp(op.CreateTime), span(took), why})
-		}
-
-		if s.output != "text" {
-			return s.documents(docs)
-		}
-
-		return s.table("There are no operations.", []string{"OPERATION", "KIND", "STATE", "STEPS", "BEGAN", "TOOK", "ERROR"}, rows)
 	})
 
 	return c
 }
 
-func (s *session) showOperation(ctx context.Context, api *client.Client, id string) error {
+func (s *session) showOperation(ctx context.Context, id string) error {
+	api, err := s.client(ctx)
+	if err != nil {
+		return err
+	}
+
 	op, err := api.Operation(ctx, id)
 	if err != nil {
 		return err
@@ -258,7 +221,7 @@ func (s *session) kinds() *cobra.Command {
 	c := &cobra.Command{Use: "kinds", Short: "List the resource kinds on offer", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
 		return listed(
-			ctx, s, "There are no kinds.", []string{"KIND", "COMPONENT", "SERVICE", "NEEDS", ""}, (*client.Client).Kinds,
+			ctx, s, "There are no kinds.", []string{"KIND", "COMPONENT", "SERVICE", "NEEDS", ""}, each((*client.Client).Kinds),
 			func(k *client.Kind) (json.RawMessage, []string) {
 				return k.Raw, []string{k.Name, k.Component, k.Family, strings.Join(k.Needs, ", "), k.Doc}
 			},
@@ -271,30 +234,12 @@ func (s *session) kinds() *cobra.Command {
 func (s *session) orphans() *cobra.Command {
 	c := &cobra.Command{Use: "orphans", Short: "List what the sweeper found; admins only", Args: cobra.NoArgs}
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		api, err := s.client(ctx)
-		if err != nil {
-			return err
-		}
-
-		var (
-			docs []json.RawMessage
-			rows [][]string
+		return listed(
+			ctx, s, "There are no orphans.", []string{"RESOURCE", "ID", "TENANT", "DEPLOYMENT", "STATE", "SEEN FOR", "REASON"}, (*client.Client).Orphans,
+			func(o *client.Orphan) (json.RawMessage, []string) {
+				return o.Raw, []string{o.Resource, o.ID, o.Tenant, o.Deployment, o.State, span(time.Since(o.FirstSeen)), o.Reason}
+			},
 		)
-
-		for o, err := range api.Orphans(ctx) {
-			if err != nil {
-				return err
-			}
-
-			docs = append(docs, o.Raw)
-			rows = append(rows, []string{o.Resource, o.ID, o.Tenant, o.Deployment, o.State, span(time.Since(o.FirstSeen)), o.Reason})
-		}
-
-		if s.output != "text" {
-			return s.documents(docs)
-		}
-
-		return s.table("There are no orphans.", []string{"RESOURCE", "ID", "TENANT", "DEPLOYMENT", "STATE", "SEEN FOR", "REASON"}, rows)
 	})
 
 	return c
@@ -305,37 +250,32 @@ func (s *session) audit() *cobra.Command {
 	about := c.Flags().String("deployment", "", "only what was about this deployment")
 	limit := c.Flags().Int("limit", 100, "how many lines at most; 0 is all")
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		api, err := s.client(ctx)
-		if err != nil {
-			return err
-		}
-
-		var (
-			docs []json.RawMessage
-			rows [][]string
+		return listed(
+			ctx, s, "There are no entries.", []string{"TIME", "ACTOR", "ACTION", "OF", "OUTCOME", "DETAIL"},
+			func(api *client.Client, ctx context.Context) iter.Seq2[*client.Entry, error] {
+				return first(*limit, api.Audit(ctx, *about))
+			},
+			func(e *client.Entry) (json.RawMessage, []string) {
+				return e.Raw, []string{
+					stamp(e.Time), e.Actor, e.Action, strings.TrimSpace(e.Deployment + " " + e.Subject), strings.TrimSpace(e.Outcome + " " + e.Code), e.Detail,
+				}
+			},
 		)
-
-		for e, err := range api.Audit(ctx, *about) {
-			if err != nil {
-				return err
-			}
-
-			docs = append(docs, e.Raw)
-			rows = append(rows, []string{stamp(e.Time), e.Actor, e.Action, strings.TrimSpace(e.Deployment + " " + e.Subject), strings.TrimSpace(e.Outcome + " " + e.Code), e.Detail})
-
-			if len(docs) == *limit {
-				break
-			}
-		}
-
-		if s.output != "text" {
-			return s.documents(docs)
-		}
-
-		return s.table("There are no entries.", []string{"TIME", "ACTOR", "ACTION", "OF", "OUTCOME", "DETAIL"}, rows)
 	})
 
 	return c
+}
+
+// first ends a list after so many; 0 is all.
+func first[T any](limit int, all iter.Seq2[*T, error]) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		n := 0
+		for v, err := range all {
+			if n++; !yield(v, err) || n == limit {
+				return
+			}
+		}
+	}
 }
 
 func (s *session) drift() *cobra.Command {
