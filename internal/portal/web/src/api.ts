@@ -1,6 +1,6 @@
 // The API, as its OpenAPI document offers it.
 import { login, session } from "./session";
-import type { JsonObject, Problem } from "./types";
+import type { Problem } from "./types";
 
 /** Refusal is an answer that is no success. */
 export class Refusal extends Error {
@@ -141,6 +141,6 @@ export function resolve(schema: Schema): Schema {
 export const path = (name: string, verb = "") => `/v1/deployments/${encodeURIComponent(name)}${verb}`;
 
 /** act asks for one of a deployment's custom verbs, with a body only if the route takes one. */
-export function act<T>(name: string, verb: string, body: JsonObject = {}): Promise<T> {
-  return call<T>(path(name, `:${verb}`), { method: "POST", body: bodyOf("post", `/v1/deployments/{name}:${verb}`) ? body : undefined });
+export function act<T>(name: string, verb: string): Promise<T> {
+  return call<T>(path(name, `:${verb}`), { method: "POST", body: bodyOf("post", `/v1/deployments/{name}:${verb}`) ? {} : undefined });
 }

@@ -1,17 +1,17 @@
 // One environment: what it is, what can be done with it, and its pages.
 import { useState } from "preact/hooks";
 import { Link, Route, Switch, useLocation, useParams } from "wouter-preact";
-import { act, asProblem, bodyOf, call, offers, path, resolve } from "./api";
+import { act, asProblem, call, offers, path } from "./api";
+import { Ask } from "./ask";
 import { AuditTable } from "./audit";
 import { Configuration } from "./configuration";
 import { Drift } from "./drift";
-import { Members } from "./form";
 import { between, words } from "./format";
 import { useLoaded, useTitle } from "./hooks";
 import { Build } from "./operation";
 import { can } from "./session";
 import { Settings } from "./settings";
-import type { Deployment, Json, JsonObject, Operation, Problem, Resource } from "./types";
+import type { Deployment, JsonObject, Operation, Problem, Resource } from "./types";
 import { Act, Loading, Modal, State, Time, Trouble } from "./ui";
 
 export function DeploymentPage() {
@@ -171,7 +171,22 @@ function Actions({ d, begun, reload }: { d: Deployment; begun: () => void; reloa
         </button>
       )}
       {deleting && <Delete d={d} close={() => setDeleting(false)} begun={begun} />}
-      {extending && <Extend d={d} close={() => setExtending(false)} done={reload} />}
+      {extending && (
+        <Ask
+          title={`Extend ${d.name}`}
+          route="/v1/deployments/{name}:extend"
+          send={(body) => call<Deployment>(path(d.name, ":extend"), { method: "POST", body })}
+          label="Extend"
+          close={() => setExtending(false)}
+          done={reload}
+        >
+          {d.expireTime && (
+            <p>
+              It expires <Time at={d.expireTime} />.
+            </p>
+          )}
+        </Ask>
+      )}
     </div>
   );
 }
@@ -241,36 +256,6 @@ function Delete({ d, close, begun }: { d: Deployment; close: () => void; begun: 
           </button>
         </div>
       </form>
-    </Modal>
-  );
-}
-
-function Extend({ d, close, done }: { d: Deployment; close: () => void; done: () => void }) {
-  const schema = resolve(bodyOf("post", "/v1/deployments/{name}:extend") ?? {});
-  const [body, setBody] = useState<Json | undefined>({});
-
-  return (
-    <Modal title={`Extend ${d.name}`} onClose={close}>
-      {d.expireTime && (
-        <p>
-          It expires <Time at={d.expireTime} />.
-        </p>
-      )}
-      <Members schema={schema} pointer="" value={body} onChange={setBody} findings={[]} />
-      <div class="buttons">
-        <Act
-          label="Extend"
-          kind="main"
-          run={async () => {
-            await act(d.name, "extend", (body as JsonObject | undefined) ?? {});
-            close();
-            done();
-          }}
-        />
-        <button type="button" onClick={(e) => e.currentTarget.closest("dialog")?.close()}>
-          Back
-        </button>
-      </div>
     </Modal>
   );
 }

@@ -1,11 +1,11 @@
 // What a tenant has beside its environments: where its events are sent, and what admins allowed it to use.
 import { useState } from "preact/hooks";
-import { bodyOf, call, offers, resolve } from "./api";
-import { Members } from "./form";
+import { call, offers } from "./api";
+import { Ask } from "./ask";
 import { words } from "./format";
 import { useLoaded, useTitle } from "./hooks";
 import { can, session } from "./session";
-import type { Grant, Json, Webhook } from "./types";
+import type { Grant, Webhook } from "./types";
 import { Act, Copy, Loading, Modal, Time, Trouble } from "./ui";
 
 export function TenantPage() {
@@ -74,9 +74,10 @@ function Webhooks() {
         </div>
       )}
       {adding && (
-        <Add<Webhook>
+        <Ask
           title="Add webhook"
           route="/v1/webhooks"
+          send={(body) => call<Webhook>("/v1/webhooks", { method: "POST", body })}
           label="Add it"
           close={() => setAdding(false)}
           done={(w) => {
@@ -154,32 +155,16 @@ function Grants() {
           </button>
         </div>
       )}
-      {adding && <Add<Grant> title="Allow something" route="/v1/grants" label="Allow it" close={() => setAdding(false)} done={reload} />}
-    </section>
-  );
-}
-
-/** Add is a dialog made from the route's own schema. */
-function Add<T>({ title, route, label, close, done }: { title: string; route: string; label: string; close: () => void; done: (made: T) => void }) {
-  const [body, setBody] = useState<Json | undefined>({});
-
-  return (
-    <Modal title={title} onClose={close}>
-      <Members schema={resolve(bodyOf("post", route) ?? {})} pointer="" value={body} onChange={setBody} findings={[]} />
-      <div class="buttons">
-        <Act
-          label={label}
-          kind="main"
-          run={async () => {
-            const made = await call<T>(route, { method: "POST", body: body ?? {} });
-            close();
-            done(made);
-          }}
+      {adding && (
+        <Ask
+          title="Allow something"
+          route="/v1/grants"
+          send={(body) => call<Grant>("/v1/grants", { method: "POST", body })}
+          label="Allow it"
+          close={() => setAdding(false)}
+          done={reload}
         />
-        <button type="button" onClick={(e) => e.currentTarget.closest("dialog")?.close()}>
-          Back
-        </button>
-      </div>
-    </Modal>
+      )}
+    </section>
   );
 }
