@@ -166,6 +166,46 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#USAGE"}}},
 			request{Action: "dynamodb:UpdateItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
 		},
+		"grant, s3": {
+			"what makes resources allows nobody anything", "s3",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#GRANTS"}}},
+		},
+		"audit trail, s3": {
+			"nor does it tell of things that were not done", "s3",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"SWEEP"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"grant, iam": {
+			"what makes resources allows nobody anything", "iam",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#GRANTS"}}},
+		},
+		"audit trail, iam": {
+			"nor does it tell of things that were not done", "iam",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"SWEEP"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"grant, ec2": {
+			"what makes resources allows nobody anything", "ec2",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#GRANTS"}}},
+		},
+		"audit trail, ec2": {
+			"nor does it tell of things that were not done", "ec2",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"SWEEP"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
+		"grant, batch": {
+			"what makes resources allows nobody anything", "batch",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"D#research#first"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#GRANTS"}}},
+		},
+		"audit trail, batch": {
+			"nor does it tell of things that were not done", "batch",
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"SWEEP"}}},
+			request{Action: "dynamodb:PutItem", Resource: records, Context: policy.Context{leading: {"T#research#AUDIT"}}},
+		},
 		"untagged VPC": {
 			"what is new carries our tag", "ec2",
 			request{Action: "ec2:CreateVpc", Resource: ec2 + "vpc/*", Context: policy.Context{tag: {installation}}},
