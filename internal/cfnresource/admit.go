@@ -31,7 +31,7 @@ func (r *Resource) admit(ctx context.Context, c deploy.Callback, req request) (o
 			return "", r.done(c), nil // what this resource made is gone, or was never made
 		}
 
-		admitted, err = r.Control.DeleteOnce(ctx, principal(c), c.Name, req.Data, claim(c))
+		admitted, err = r.Control.Delete(ctx, principal(c), workflow.DeleteRequest{Name: c.Name, Data: req.Data, Claim: claim(c)})
 	} else {
 		if operation, out, err = r.stands(ctx, c, req, record); operation != "" || out != nil || err != nil {
 			return operation, out, err
@@ -139,7 +139,7 @@ func (r *Resource) outcome(ctx context.Context, c deploy.Callback, req request, 
 
 	// A replacement that failed is nobody's: CloudFormation goes on with the old one, and knows no other.
 	if c.RequestType == requestUpdate && op.Kind == deploy.Create && op.State != deploy.RolledBack && req.Was != c.PhysicalID {
-		_, err := r.Control.DeleteOnce(ctx, principal(c), c.Name, deploy.IfEmpty, nil)
+		_, err := r.Control.Delete(ctx, principal(c), workflow.DeleteRequest{Name: c.Name, Data: deploy.IfEmpty})
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			r.Log.WarnContext(ctx, "delete a replacement that failed", "deployment", c.Name, "error", deploy.Scrub(err.Error()))
 

@@ -287,7 +287,7 @@ func TestDelete(t *testing.T) {
 			t.Helper()
 			b.want(b.ask(b.event("Create", "", nil)), "")
 
-			if _, err := b.World.Control.Delete(t.Context(), deploy.Principal{Tenant: tenant, Actor: "ada"}, key.Name, deploy.Purge); err != nil {
+			if _, err := b.World.Control.Delete(t.Context(), deploy.Principal{Tenant: tenant, Actor: "ada"}, workflow.DeleteRequest{Name: key.Name, Data: deploy.Purge}); err != nil {
 				t.Fatal(err)
 			}
 
@@ -653,7 +653,7 @@ func TestUpdates(t *testing.T) {
 		// Somebody deleted what the stack describes: it is made again, under the same id.
 		b.want(b.ask(b.event("Create", "", nil)), "")
 
-		if _, err := b.World.Control.Delete(t.Context(), deploy.Principal{Tenant: tenant, Actor: "ada"}, key.Name, deploy.Purge); err != nil {
+		if _, err := b.World.Control.Delete(t.Context(), deploy.Principal{Tenant: tenant, Actor: "ada"}, workflow.DeleteRequest{Name: key.Name, Data: deploy.Purge}); err != nil {
 			t.Fatal(err)
 		}
 

@@ -3,9 +3,11 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,6 +53,20 @@ func (s *server) read(schema *huma.Schema) func(ctx huma.Context, next func(huma
 	}
 }
 
+// bodyless refuses a body that says something where the route takes none: whoever sends one expects it to be heeded.
+func bodyless(op *huma.Operation, r *http.Request) *Problem {
+	if op.Method != http.MethodPost || op.RequestBody != nil {
+		return nil
+	}
+
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if said := string(bytes.Join(bytes.Fields(body), nil)); err == nil && (said == "" || said == "{}") {
+		return nil
+	}
+
+	return problem(http.StatusUnprocessableEntity, deploy.Invalid, "unexpected_body", "This takes no body.").remedy("Send the request without one.")
+}
+
 func parse(r *http.Request) ([]byte, any, *Problem) {
 	if t := r.Header.Get("Content-Type"); t != "" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
@@ -71,28 +87,54 @@ func parse(r *http.Request) ([]byte, any, *Problem) {
 
 	doc, err := strict(body)
 	if err != nil {
-		return nil, nil, problem(http.StatusBadRequest, deploy.Invalid, "invalid_json", "%s", err.Error()).remedy("Send one JSON object in UTF-8.")
+		return nil, nil, refused(err)
 	}
 
 	return body, doc, nil
 }
 
-// bodyError is a sentence for the caller.
-type bodyError string
+// bodyError says what is wrong with a body, and where if not everywhere.
+type bodyError struct{ text, remedy, at string }
 
-func (e bodyError) Error() string { return string(e) }
+func (e *bodyError) Error() string { return e.text }
 
-const (
-	errSyntax bodyError = "The body is not valid JSON in UTF-8."
-	errDeep   bodyError = "The body is nested deeper than 10 levels."
-	errTwice  bodyError = "The body has an object in which a member appears twice."
-)
+func errSyntax() error {
+	return &bodyError{"The body is not valid JSON in UTF-8.", "Send one JSON object in UTF-8.", ""}
+}
+
+func errDeep() error {
+	return &bodyError{"The body is nested deeper than 10 levels.", "Nothing that this API takes is that deep: look for what is nested by mistake.", ""}
+}
+
+func errTwice() error { return &bodyError{"The member appears twice.", "Give it once.", ""} }
+
+// under says that what is wrong is wrong in a member or an item.
+func under(err error, name string) error {
+	if e, ok := errors.AsType[*bodyError](err); ok {
+		e.at = "/" + escape(name) + e.at
+	}
+
+	return err
+}
+
+// refused shows what is wrong with a body.
+func refused(err error) *Problem {
+	e, ok := errors.AsType[*bodyError](err)
+	if !ok {
+		return internal()
+	}
+
+	p := problem(http.StatusBadRequest, deploy.Invalid, "invalid_json", "%s", e.text).remedy("%s", e.remedy)
+	p.Pointer = deploy.Scrub(e.at)
+
+	return p
+}
 
 // strict parses JSON and refuses what parsers read differently: members that appear twice, bytes that are not UTF-8, something after the end. Numbers stay
 // as they are written.
 func strict(body []byte) (any, error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, errSyntax
+		return nil, errSyntax()
 	}
 
 	r := &reader{rest: body}
@@ -149,7 +191,7 @@ func (r *reader) value(depth int) (any, error) {
 
 func (r *reader) object(depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errDeep
+		return nil, errDeep()
 	}
 
 	object := map[string]any{}
@@ -161,11 +203,11 @@ func (r *reader) object(depth int) (any, error) {
 		}
 
 		if _, twice := object[name]; twice {
-			return nil, errTwice
+			return nil, under(errTwice(), name)
 		}
 
 		if object[name], err = r.value(depth); err != nil {
-			return nil, err
+			return nil, under(err, name)
 		}
 	}
 
@@ -176,7 +218,7 @@ func (r *reader) object(depth int) (any, error) {
 
 func (r *reader) array(depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errDeep
+		return nil, errDeep()
 	}
 
 	list := []any{}
@@ -184,7 +226,7 @@ func (r *reader) array(depth int) (any, error) {
 	for r.take(1); r.next() != ']'; {
 		item, err := r.value(depth)
 		if err != nil {
-			return nil, err
+			return nil, under(err, strconv.Itoa(len(list)))
 		}
 
 		list = append(list, item)
@@ -209,7 +251,7 @@ func (r *reader) text() (string, error) {
 
 	var text string
 	if err := json.Unmarshal(quoted, &text); err != nil {
-		return "", errSyntax
+		return "", errSyntax()
 	}
 
 	return text, nil

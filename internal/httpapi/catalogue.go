@@ -12,8 +12,8 @@ func typeOf(code string) string { return "/docs#problem-" + code }
 // entry is a problem type as the page lists it.
 type entry struct{ Code, Title string }
 
-// catalogue lists the problems that the API, the workflow and the contract of kinds answer, and those that stand for AWS's own errors, by class. A single
-// kind may add codes of its own, which carry their class's title.
+// catalogue lists the problems that the API, the workflow and the kinds answer, and those that stand for AWS's own errors, by class. A test finds those that
+// are missing.
 func catalogue() []entry {
 	return []entry{
 		{"abandoned", "The operation was given up"},
@@ -34,9 +34,13 @@ func catalogue() []entry {
 		{"busy", "The deployment is changing"},
 		{"cancelled", "Somebody cancelled the operation"},
 		{"cannot_change", "It cannot be changed in this way"},
+		{"cannot_change_in_place", "AWS cannot change it in place"},
+		{"compute_environment_invalid", "AWS Batch finds the compute environment invalid"},
+		{"compute_environment_stuck", "AWS Batch cannot delete the compute environment"},
 		{"conflicting_members", "Two members exclude each other"},
 		{"deadline_exceeded", "It took too long"},
 		{"duplicate", "The same thing twice"},
+		{"endpoint_failed", "The endpoint failed"},
 		{"existing_belongs_to_deployment", "The existing thing is another deployment's"},
 		{"existing_not_allowed", "The existing thing is not yours to use"},
 		{"existing_not_found", "The existing thing is not there"},
@@ -62,24 +66,30 @@ func catalogue() []entry {
 		{"invalid_value", "The value does not fit"},
 		{"invalid_vcpus", "More vCPUs at least than at most"},
 		{"invalid_zones", "The zones cannot be used"},
+		{"job_queue_invalid", "AWS Batch finds the job queue invalid"},
 		{"left_as_it_is", "Somebody left it as it is"},
 		{"left_behind", "Somebody left it behind"},
 		{"method_not_allowed", "The path does not take this method"},
 		{"missing_member", "A member is missing"},
 		{"missing_parameter", "A parameter is missing"},
+		{"no_instance_type", "The Region offers no default instance type"},
 		{"no_outcome", "Nobody recorded how a step ended"},
 		{"no_principal", "The credentials name no tenant and role"},
 		{"no_such_route", "There is no such path"},
 		{"not_active", "The deployment is not active"},
 		{"not_cancellable", "This cannot be cancelled"},
 		{"not_found", "There is no such thing"},
+		{"not_in_spec", "The spec has no such thing"},
 		{"not_offered", "Not on offer"},
 		{deploy.CodeNotOfferedYet, "Not offered yet"},
 		{"not_ours", "A thing of that name is somebody else's"},
 		{"nothing_to_skip", "There is nothing to skip"},
+		{"objects_protected", "S3 refuses to delete objects"},
 		{"operation_done", "The operation has ended"},
 		{"operation_in_progress", "Another operation runs"},
 		{"overlapping_prefixes", "One prefix contains the other"},
+		{"permission_missing", "The service lacks a permission"},
+		{"permissions_not_checked", "The service's permissions were not checked"},
 		{"precondition_failed", "The deployment has changed"},
 		{"probe_failed", "The probe job failed"},
 		{"quota_exceeded", "A limit of the account is reached"},
@@ -89,20 +99,25 @@ func catalogue() []entry {
 		{"step_broke", "A step ended in a way that it could not record"},
 		{"superseded", "Another operation took over"},
 		{"tenant_quota_exceeded", "A limit of the tenant is reached"},
+		{"too_few_zones", "Too few Availability Zones"},
 		{"too_many_environments", "Too many environments in a queue"},
 		{"too_many_labels", "Too many labels"},
 		{"too_many_tags", "Too many tags"},
 		{"too_many_webhooks", "Too many webhooks"},
 		{"unavailable", "Not available at the moment"},
+		{"unexpected_body", "The path takes no body"},
 		{"unknown_environment", "There is no such environment in the spec"},
+		{"unknown_instance_type", "There is no such instance type"},
 		{"unknown_member", "There is no such member"},
 		{"unknown_parameter", "There is no such parameter"},
 		{"unknown_queue", "There is no such queue in the spec"},
+		{"unknown_zone", "There is no such Availability Zone"},
 		{"unmanaged_first", "An unmanaged environment comes first"},
 		{"unsupported_media_type", "The body is not JSON"},
 		{"wrong_account", "In another account"},
 		{"wrong_partition", "In another partition"},
 		{"wrong_region", "In another Region"},
+		{"zone_without_instance_types", "The zone offers none of the instance types"},
 	}
 }
 

@@ -26,14 +26,9 @@ type ExtendDeployment struct {
 	TTL string `json:"ttl" maxLength:"32" doc:"How long it may live, from now: 72h, 3d; 1 hour to 90 days"`
 }
 
-type updateInput struct {
+type changeInput struct {
 	Named
-	Key     string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
-	IfMatch string `header:"If-Match" doc:"An ETag: 412 if the deployment is another one by now"`
-}
-
-type actInput struct {
-	Named
+	Matching
 	Key string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body within 24 hours get the same answer again"`
 }
 
@@ -75,7 +70,7 @@ func (s *server) changing() {
 	huma.Register(s.api, s.takesBody(put, s.schema(UpdateDeployment{})), s.update)
 
 	act := func(verb, id, summary string) huma.Operation {
-		return s.route(http.MethodPost, "/v1/deployments/{name}:"+verb, id, summary, deploy.Deployer, 202, 403, 404, 409, 422, 503)
+		return s.route(http.MethodPost, "/v1/deployments/{name}:"+verb, id, summary, deploy.Deployer, 202, 403, 404, 409, 412, 422, 503)
 	}
 
 	huma.Register(s.api, act("repair", "repairDeployment", "Bring back what drifted"), s.act("repair", s.Control.Repair))
@@ -83,11 +78,11 @@ func (s *server) changing() {
 
 	huma.Register(s.api, s.route(http.MethodPost, "/v1/deployments/{name}:drift", "driftDeployment", "Compare everything with the spec", deploy.Viewer, 200, 403, 404, 409, 422, 503), s.drift)
 
-	extend := s.route(http.MethodPost, "/v1/deployments/{name}:extend", "extendDeployment", "Move the expiry", deploy.Deployer, 200, 400, 403, 404, 409, 413, 415, 422, 503)
+	extend := s.route(http.MethodPost, "/v1/deployments/{name}:extend", "extendDeployment", "Move the expiry", deploy.Deployer, 200, 400, 403, 404, 409, 412, 413, 415, 422, 503)
 	huma.Register(s.api, s.takesBody(extend, s.schema(ExtendDeployment{})), s.extend)
 }
 
-func (s *server) update(ctx context.Context, in *updateInput) (*accepted, error) {
+func (s *server) update(ctx context.Context, in *changeInput) (*accepted, error) {
 	req := of(ctx)
 
 	var body UpdateDeployment
@@ -109,30 +104,25 @@ func (s *server) update(ctx context.Context, in *updateInput) (*accepted, error)
 		return nil, fromFindings(findings)
 	}
 
-	wish := workflow.UpdateRequest{Name: in.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl, Claim: claim}
-
-	if in.IfMatch != "" {
-		// RFC 9110 13.1.1: compared strongly, so a weak ETag never matches.
-		wish.Match = func(d deploy.Deployment) bool { return matchesStrongly(in.IfMatch, etag(d)) }
-	}
+	wish := workflow.UpdateRequest{Name: in.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl, Match: in.match(), Claim: claim}
 
 	return s.changed(ctx, in.Name, wish, s.Control.Update)
 }
 
 func (s *server) act(
 	verb string, act func(context.Context, deploy.Principal, workflow.UpdateRequest) (workflow.Admitted, error),
-) func(context.Context, *actInput) (*accepted, error) {
-	return func(ctx context.Context, in *actInput) (*accepted, error) {
+) func(context.Context, *changeInput) (*accepted, error) {
+	return func(ctx context.Context, in *changeInput) (*accepted, error) {
 		if !deploy.ValidName(in.Name) {
 			return nil, notFound()
 		}
 
-		claim, err := claim(of(ctx), "POST /v1/deployments/"+in.Name+":"+verb, in.Key)
+		claim, err := claim(of(ctx), "POST /v1/deployments/"+in.Name+":"+verb+" "+in.IfMatch, in.Key)
 		if err != nil {
 			return nil, err
 		}
 
-		return s.changed(ctx, in.Name, workflow.UpdateRequest{Name: in.Name, Claim: claim}, act)
+		return s.changed(ctx, in.Name, workflow.UpdateRequest{Name: in.Name, Match: in.match(), Claim: claim}, act)
 	}
 }
 
@@ -160,7 +150,7 @@ func atWork(ctx context.Context, name, operation string) *Problem {
 		remedy("Wait for that operation, or cancel it.").inTheWay(ctx, operation)
 }
 
-func (s *server) extend(ctx context.Context, in *Named) (*extendOutput, error) {
+func (s *server) extend(ctx context.Context, in *changeInput) (*extendOutput, error) {
 	var body ExtendDeployment
 	if err := json.Unmarshal(of(ctx).body, &body); err != nil {
 		return nil, s.fail(ctx, fmt.Errorf("decode a body that fits the schema: %w", err))
@@ -175,7 +165,12 @@ func (s *server) extend(ctx context.Context, in *Named) (*extendOutput, error) {
 		return nil, s.fail(ctx, err)
 	}
 
-	d, err := s.Control.Extend(ctx, of(ctx).principal, in.Name, ttl)
+	claim, err := claim(of(ctx), "POST /v1/deployments/"+in.Name+":extend "+in.IfMatch, in.Key)
+	if err != nil {
+		return nil, err
+	}
+
+	d, err := s.Control.Extend(ctx, of(ctx).principal, workflow.ExtendRequest{Name: in.Name, TTL: ttl, Match: in.match(), Claim: claim})
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -86,6 +86,15 @@ func TestActs(t *testing.T) {
 
 	w.run("team-a")
 
+	for _, verb := range []string{"repair", "verify", "drift"} {
+		w.do(http.MethodPost, "/v1/deployments/team-a:"+verb, `{"dryRun":true}`).want(http.StatusUnprocessableEntity, "unexpected_body")
+		w.do(http.MethodPost, "/v1/deployments/team-a:"+verb, `{`).want(http.StatusUnprocessableEntity, "unexpected_body")
+	}
+
+	for _, verb := range []string{"repair", "verify"} {
+		w.do(http.MethodPost, "/v1/deployments/team-a:"+verb, "", "If-Match", `"1"`).want(http.StatusPreconditionFailed, "precondition_failed")
+	}
+
 	for verb, kind := range map[string]string{"repair": "REPAIR", "verify": "VERIFY"} {
 		a := w.do(http.MethodPost, "/v1/deployments/team-a:"+verb, "").want(http.StatusAccepted)
 		if a.text("kind") != kind {
@@ -99,7 +108,7 @@ func TestActs(t *testing.T) {
 		}
 	}
 
-	drift := w.do(http.MethodPost, "/v1/deployments/team-a:drift", "", "X-Test-Who", "acme viewer").want(http.StatusOK)
+	drift := w.do(http.MethodPost, "/v1/deployments/team-a:drift", "{}", "X-Test-Who", "acme viewer").want(http.StatusOK)
 	if drift.field("drifted") != false || drift.field("resources.0.state") != "ready" {
 		t.Errorf("nothing drifted: %s", drift.body)
 	}
@@ -126,6 +135,53 @@ func TestExtend(t *testing.T) {
 	if err != nil || after.Sub(before) != 21*time.Hour {
 		t.Errorf("a day from now, not %s later, %v", after.Sub(before), err)
 	}
+
+	const path = "/v1/deployments/team-a:extend"
+
+	w.do(http.MethodPost, path, `{"ttl":"2d"}`, "If-Match", `"1"`).want(http.StatusPreconditionFailed, "precondition_failed")
+
+	first := w.do(http.MethodPost, path, `{"ttl":"2d"}`, "Idempotency-Key", "e1", "If-Match", a.header.Get("ETag")).want(http.StatusOK)
+	w.clock.Sleep(t.Context(), time.Minute)
+
+	again := w.do(http.MethodPost, path, `{"ttl":"2d"}`, "Idempotency-Key", "e1", "If-Match", a.header.Get("ETag")).want(http.StatusOK)
+	if string(again.body) != string(first.body) || again.header.Get("ETag") != first.header.Get("ETag") {
+		t.Errorf("the same key moves it once:\n%s\n%s", first.body, again.body)
+	}
+
+	w.do(http.MethodPost, path, `{"ttl":"3d"}`, "Idempotency-Key", "e1", "If-Match", a.header.Get("ETag")).want(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	w.do(http.MethodPost, path, `{"ttl":"3d"}`, "Idempotency-Key", "two words").want(http.StatusUnprocessableEntity, "invalid_idempotency_key")
+}
+
+// TestDeleteOfWhatWasSeen: who names the deployment that they saw deletes no other.
+func TestDeleteOfWhatWasSeen(t *testing.T) {
+	t.Parallel()
+
+	const path = "/v1/deployments/team-a"
+
+	w := newWorld(t)
+	w.create(`{"name":"team-a"}`)
+	w.run("team-a")
+
+	w.do(http.MethodDelete, path+"?data=purge", "", "If-Match", `"0"`).want(http.StatusPreconditionFailed, "precondition_failed")
+
+	got := w.do(http.MethodGet, path, "").want(http.StatusOK)
+	if got.text("phase") != "ACTIVE" {
+		t.Errorf("it is %s", got.text("phase"))
+	}
+
+	w.do(http.MethodDelete, path+"?data=purge", "", "If-Match", got.header.Get("ETag")).want(http.StatusAccepted)
+}
+
+// TestQueriesThatCannotBeRead are refused: what was left out of one could be what made it harmless.
+func TestQueriesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	for _, query := range []string{"validateOnly=true%", "validateOnly=%zz", "validateOnly=true;x=1"} {
+		w.do(http.MethodPost, "/v1/deployments?"+query, `{"name":"team-a"}`).want(http.StatusUnprocessableEntity, "invalid_parameter")
+	}
+
+	w.do(http.MethodGet, "/v1/deployments/team-a", "").want(http.StatusNotFound)
 }
 
 // TestAudit: everything that was asked for stands there with its outcome, newest first, for its tenant alone.

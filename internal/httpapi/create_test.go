@@ -271,14 +271,14 @@ func TestBadBody(t *testing.T) {
 	tests := map[string]struct {
 		reason, body, media string
 		status              int
-		code                string
+		code, at            string
 	}{
 		"Nothing":    {reason: "a body is needed", body: "", status: 400, code: "invalid_json"},
 		"Broken":     {reason: "no JSON", body: `{"name":`, status: 400, code: "invalid_json"},
 		"Trailing":   {reason: "two values", body: `{"name":"team-a"}{}`, status: 400, code: "invalid_json"},
 		"Comment":    {reason: "not JSON either", body: `{"name":"team-a"/**/}`, status: 400, code: "invalid_json"},
-		"Twice":      {reason: "parsers differ in which one counts", body: `{"name":"team-a","name":"team-b"}`, status: 400, code: "invalid_json"},
-		"TwiceDeep":  {reason: "at any depth, and however it is written", body: `{"name":"team-a","labels":{"k":"1","\u006b":"2"}}`, status: 400, code: "invalid_json"},
+		"Twice":      {reason: "parsers differ in which one counts", body: `{"name":"team-a","name":"team-b"}`, status: 400, code: "invalid_json", at: "/name"},
+		"TwiceDeep":  {reason: "at any depth, and however it is written", body: `{"name":"team-a","labels":{"k":"1","\u006b":"2"}}`, status: 400, code: "invalid_json", at: "/labels/k"},
 		"UTF8":       {reason: "bytes that are no text", body: "{\"name\":\"team\xff\"}", status: 400, code: "invalid_json"},
 		"BOM":        {reason: "RFC 8259 forbids it", body: "\ufeff{}", status: 400, code: "invalid_json"},
 		"Deep":       {reason: "11 levels", body: `{"spec":` + strings.Repeat("[", 10) + strings.Repeat("]", 10) + `}`, status: 400, code: "invalid_json"},
@@ -308,7 +308,10 @@ func TestBadBody(t *testing.T) {
 			}
 
 			t.Log(tc.reason)
-			w.do(http.MethodPost, "/v1/deployments", tc.body, header...).want(tc.status, tc.code)
+			a := w.do(http.MethodPost, "/v1/deployments", tc.body, header...).want(tc.status, tc.code)
+			if tc.at != "" && a.text("pointer") != tc.at {
+				t.Errorf("at %v, want %s", a.field("pointer"), tc.at)
+			}
 		})
 	}
 

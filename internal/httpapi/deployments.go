@@ -65,6 +65,28 @@ type Named struct {
 	Name string `path:"name" maxLength:"256" doc:"The deployment's name"`
 }
 
+// Matching is what a route takes that changes a deployment. It is exported because huma sees no other embedded structs.
+type Matching struct {
+	IfMatch string `header:"If-Match" doc:"An ETag: 412 if the deployment is another one by now"`
+}
+
+// match compares strongly, as RFC 9110 13.1.1 wants it of If-Match: a weak ETag never matches. Without the header it is nil.
+func (m Matching) match() func(deploy.Deployment) bool {
+	if m.IfMatch == "" {
+		return nil
+	}
+
+	return func(d deploy.Deployment) bool {
+		for part := range strings.SplitSeq(m.IfMatch, ",") {
+			if part = strings.TrimSpace(part); part == etag(d) || part == "*" {
+				return true
+			}
+		}
+
+		return false
+	}
+}
+
 type getInput struct {
 	Named
 	ShowDeleted bool   `query:"showDeleted" doc:"Show it in phase DELETED too"`
@@ -79,6 +101,7 @@ type getOutput struct {
 
 type deleteInput struct {
 	Named
+	Matching
 	Data         string `query:"data" enum:"keep,purge" default:"keep" doc:"keep: a bucket that we made stays with its objects. purge: it goes with everything in it"`
 	AllowMissing bool   `query:"allowMissing" doc:"204 instead of 404 if there is nothing to delete"`
 }
@@ -134,7 +157,7 @@ func (s *server) deployments() {
 	huma.Register(s.api, s.takesBody(create, schema), s.create)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments", "listDeployments", "List deployments", deploy.Viewer, 200, 400, 403, 422, 503), s.list)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}", "getDeployment", "Show a deployment", deploy.Viewer, 200, 304, 403, 404, 422, 503), s.get)
-	huma.Register(s.api, s.route(http.MethodDelete, "/v1/deployments/{name}", "deleteDeployment", "Delete a deployment", deploy.Deployer, 202, 204, 403, 404, 409, 422, 503), s.delete)
+	huma.Register(s.api, s.route(http.MethodDelete, "/v1/deployments/{name}", "deleteDeployment", "Delete a deployment", deploy.Deployer, 202, 204, 403, 404, 409, 412, 422, 503), s.delete)
 	huma.Register(s.api, s.configurationRoute(), s.configuration)
 	huma.Register(s.api, s.route(http.MethodGet, "/v1/deployments/{name}/resources", "listResources", "List a deployment's resources", deploy.Viewer, 200, 400, 403, 404, 422, 503), s.resources)
 }
@@ -214,7 +237,7 @@ func claim(req *request, what, key string) (*store.Claim, error) {
 	if len(req.body) > 0 {
 		doc, err := strict(req.body)
 		if err != nil {
-			return nil, err
+			return nil, refused(err)
 		}
 
 		if canonical, err = json.Marshal(doc); err != nil {
@@ -276,17 +299,6 @@ func matches(header, etag string) bool {
 	return false
 }
 
-// matchesStrongly compares as RFC 9110 13.1.1 wants it of If-Match.
-func matchesStrongly(header, etag string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		if part = strings.TrimSpace(part); part == etag || part == "*" {
-			return true
-		}
-	}
-
-	return false
-}
-
 func (s *server) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	match, err := filter(in.Filter)
 	if err != nil {
@@ -339,7 +351,7 @@ func (s *server) delete(ctx context.Context, in *deleteInput) (*acceptedOrNot, e
 	var admitted workflow.Admitted
 
 	if deploy.ValidName(in.Name) {
-		admitted, err = s.Control.Delete(ctx, req.principal, in.Name, deploy.Data(in.Data))
+		admitted, err = s.Control.Delete(ctx, req.principal, workflow.DeleteRequest{Name: in.Name, Data: deploy.Data(in.Data), Match: in.match()})
 	}
 
 	if errors.Is(err, store.ErrNotFound) && in.AllowMissing {

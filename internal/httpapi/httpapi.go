@@ -10,10 +10,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -29,14 +29,14 @@ type Control interface {
 	Create(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (workflow.Admitted, error)
 	Plan(ctx context.Context, p deploy.Principal, req workflow.CreateRequest) (deploy.Plan, error)
 	PlanUpdate(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (deploy.Plan, error)
-	Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (workflow.Admitted, error)
+	Delete(ctx context.Context, p deploy.Principal, req workflow.DeleteRequest) (workflow.Admitted, error)
 	Cancel(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Resume(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Skip(ctx context.Context, p deploy.Principal, req workflow.SteerRequest) (workflow.Admitted, error)
 	Update(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
 	Repair(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
 	Verify(ctx context.Context, p deploy.Principal, req workflow.UpdateRequest) (workflow.Admitted, error)
-	Extend(ctx context.Context, p deploy.Principal, name string, ttl time.Duration) (deploy.Deployment, error)
+	Extend(ctx context.Context, p deploy.Principal, req workflow.ExtendRequest) (deploy.Deployment, error)
 	Drift(ctx context.Context, p deploy.Principal, name string) (deploy.Drift, error)
 }
 
@@ -178,28 +178,36 @@ type bodiless struct{ http.ResponseWriter }
 func (bodiless) Write(b []byte) (int, error) { return len(b), nil }
 
 func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
-	// A custom method such as {name}:plan that is not built is no route at all; chi takes it for a name.
-	if strings.Contains(r.URL.Path, ":") {
+	allow := s.allowed(r.URL.Path)
+	if len(allow) == 0 {
 		s.mux.NotFoundHandler()(w, r)
 
 		return
 	}
 
-	var allow []string
-
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if s.mux.Match(chi.NewRouteContext(), method, r.URL.Path) {
-			allow = append(allow, method)
-		}
-
-		if method == http.MethodGet && len(allow) > 0 {
-			allow = append(allow, http.MethodHead)
-		}
-	}
-
 	p := problem(http.StatusMethodNotAllowed, deploy.Invalid, "method_not_allowed", "This path does not take %s.", cleanMethod(r.Method)).
 		remedy("Use %s.", strings.Join(allow, " or "))
 	s.write(w, r, p.header("Allow", strings.Join(allow, ", ")))
+}
+
+// allowed lists the methods that a path takes. A custom method such as {name}:plan is a route of its own, although the router would take it for a part of a
+// name.
+func (s *server) allowed(path string) (methods []string) {
+	custom := strings.Contains(path, ":")
+
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		found := chi.NewRouteContext()
+		if !s.mux.Match(found, method, path) || custom != strings.Contains(found.RoutePattern(), ":") {
+			continue
+		}
+
+		methods = append(methods, method)
+		if method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+
+	return methods
 }
 
 // cleanMethod keeps what a caller invented out of the answer.
@@ -236,13 +244,30 @@ func (s *server) admit(ctx huma.Context, next func(huma.Context)) {
 	}
 
 	// A custom method that there is not for this method of HTTP: the router takes it for a part of the name.
-	if strings.Contains(chi.URLParam(r, "name"), ":") {
-		s.write(w, r, notFound())
+	if strings.Contains(chi.URLParam(r, "name")+chi.URLParam(r, "id"), ":") {
+		if len(s.allowed(r.URL.Path)) > 0 {
+			s.methodNotAllowed(w, r)
+		} else {
+			s.write(w, r, notFound())
+		}
 
 		return
 	}
 
-	query := r.URL.Query()
+	// What Go cannot read of a query it leaves out, and a dry run would become the real thing.
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		s.write(w, r, problem(http.StatusUnprocessableEntity, deploy.Invalid, "invalid_parameter", "The query cannot be read.").
+			remedy("Encode it as URLs want it: a percent sign is %%25, a semicolon %%3B."))
+
+		return
+	}
+
+	if p := bodyless(ctx.Operation(), r); p != nil {
+		s.write(w, r, p)
+
+		return
+	}
 
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if len(query[name]) > 1 {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func filter(text string) (func(deploy.Deployment) bool, error) {
 		case !ok:
 			return nil, refuse("A term of the filter is a member, = and a value.")
 		case member == "phase" && !slices.Contains(phases(), deploy.Phase(value)):
-			return nil, refuse("There is no such phase.")
+			return nil, refuse("There is no such phase; there are: %s.", strings.Trim(fmt.Sprint(phases()), "[]"))
 		case member != "phase" && (!strings.HasPrefix(member, "label.") || member == "label."):
 			return nil, refuse("A filter knows phase and label.KEY.")
 		}

@@ -177,7 +177,12 @@ func (s *server) fail(ctx context.Context, err error) *Problem {
 	}
 
 	if e, ok := errors.AsType[*deploy.Error](err); ok && e.Class != deploy.Internal {
-		return fromError(e)
+		p := fromError(e)
+		if e.AWSCode != "" && p.Retryable {
+			p = p.remedy("Nothing was begun. Send the request again.") // AWS stumbled while it was looked at, and no step tries again by itself
+		}
+
+		return p
 	}
 
 	// What is left comes from our own table or from a mistake of ours. Its text is for the log; its class only tells whether it is worth another try.

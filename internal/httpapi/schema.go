@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,7 +91,11 @@ func (c *checker) object(at string, schema *huma.Schema, object map[string]any) 
 		switch member := schema.Properties[name]; {
 		case member != nil && object[name] == nil: // null: left out, or reported as missing above
 		case member != nil && object[name] == "":
-			c.refuse(here, "invalid_value", "%s must not be empty; leave it out for the default.", name)
+			if slices.Contains(schema.Required, name) {
+				c.refuse(here, "invalid_value", "%s must not be empty.", name)
+			} else {
+				c.refuse(here, "invalid_value", "%s must not be empty; leave it out for the default.", name)
+			}
 		case member != nil:
 			c.value(here, member, object[name])
 		case each != nil:
@@ -140,8 +145,9 @@ func (c *checker) integer(at string, schema *huma.Schema, v any) {
 		return
 	}
 
+	// Beyond what fits into 32 bits it is too large or too small, whatever the limits are.
 	n, err := strconv.ParseInt(number.String(), 10, 32)
-	if err != nil {
+	if err != nil && (!errors.Is(err, strconv.ErrRange) || schema.Minimum == nil || schema.Maximum == nil) {
 		c.refuse(at, "invalid_value", "A whole number belongs here, written without fraction and exponent.")
 
 		return

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -134,6 +135,11 @@ func operationView(op deploy.Operation, steps []deploy.NamedStep, version int64)
 	v := Operation{
 		ID: op.ID, Deployment: op.Key.Name, Kind: op.Kind, State: op.State, Done: op.State.Done(), Version: version, Steps: []Step{},
 		Error: errorView(op.Error, op.ID), CreateTime: op.CreateTime.UTC(), EndTime: moment(op.EndTime),
+	}
+
+	if v.Error != nil && op.State == deploy.NeedsAttention {
+		at := "POST /v1/operations/" + op.ID
+		v.Error.Remedy = strings.TrimSpace(v.Error.Remedy + " Then go on: " + at + ":resume tries again what failed, " + at + ":skip leaves it behind (admins only).")
 	}
 
 	for _, step := range steps {

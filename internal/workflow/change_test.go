@@ -274,7 +274,7 @@ func TestLimits(t *testing.T) {
 
 		b.end(t, deploy.Key{Tenant: "acme", Name: "one"})
 
-		if _, err := b.control.Delete(t.Context(), ada(), "two", deploy.Keep); err != nil {
+		if _, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "two", Data: deploy.Keep}); err != nil {
 			t.Fatal(err)
 		}
 
@@ -340,7 +340,7 @@ func TestQueue(t *testing.T) {
 		}
 
 		// A delete waits for nobody, not even behind a create of its own that never started.
-		if _, err := b.control.Delete(t.Context(), ada(), "run-4", deploy.Keep); err != nil {
+		if _, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "run-4", Data: deploy.Keep}); err != nil {
 			t.Fatal(err)
 		}
 
@@ -411,7 +411,7 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("warnings (-want +got):\n%s", diff)
 		}
 
-		if _, err := b.control.Extend(t.Context(), ada(), "research", 48*time.Hour); err != nil {
+		if _, err := b.control.Extend(t.Context(), ada(), workflow.ExtendRequest{Name: "research", TTL: 48 * time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 

@@ -109,7 +109,7 @@ func (c *Control) once(ctx context.Context, claim *store.Claim, act func() (Admi
 	}
 
 	admitted, err := act()
-	if err != nil && !ambiguous(err) {
+	if err != nil && !unsure(err) {
 		if err := c.Store.Release(context.WithoutCancel(ctx), *claim); err != nil {
 			c.Log.WarnContext(ctx, "release an idempotency key", "error", deploy.Scrub(err.Error()))
 		}
@@ -118,21 +118,27 @@ func (c *Control) once(ctx context.Context, claim *store.Claim, act func() (Admi
 	return admitted, err
 }
 
-// ambiguous tells whether the write may have happened although it was answered with an error: then the claim must stand.
-func ambiguous(err error) bool {
-	if _, ok := errors.AsType[*Exists](err); ok {
-		return false
+// unwitnessed is the error of a write that may have happened all the same.
+type unwitnessed struct{ error }
+
+func (u unwitnessed) Unwrap() error { return u.error }
+
+// unsure tells whether a request may have been admitted although it was answered with an error: then its claim must stand. Whatever went wrong before the
+// write has admitted nothing.
+func unsure(err error) bool {
+	_, ok := errors.AsType[unwitnessed](err)
+
+	return ok
+}
+
+// commit writes a change that admits something. What the store refuses was not written; of any other error nobody knows.
+func (c *Control) commit(ctx context.Context, key deploy.Key, change *store.Change) error {
+	err := c.Store.Commit(ctx, key, change)
+	if _, full := errors.AsType[*store.LimitError](err); err == nil || full || errors.Is(err, store.ErrStale) {
+		return err
 	}
 
-	if _, ok := errors.AsType[*Refused](err); ok {
-		return false
-	}
-
-	if e, ok := errors.AsType[*deploy.Error](err); ok {
-		return e.Class.Retryable()
-	}
-
-	return !errors.Is(err, store.ErrNotFound)
+	return unwitnessed{err}
 }
 
 func (c *Control) create(ctx context.Context, p deploy.Principal, req CreateRequest) (Admitted, error) {
@@ -293,7 +299,7 @@ func (c *Control) write(
 		change.Answer = &store.Answer{Claim: *claim, Operation: op.ID, Name: header.Name, Snapshot: admitted.Operation, Version: admitted.Version}
 	}
 
-	if err := c.Store.Commit(ctx, header.Key, change); err != nil {
+	if err := c.commit(ctx, header.Key, change); err != nil {
 		return Admitted{}, fmt.Errorf("admit operation %s: %w", op.ID, err)
 	}
 
@@ -325,35 +331,53 @@ func (c *Control) granted(ctx context.Context, p deploy.Principal) (func(deploy.
 	}, nil
 }
 
-// Delete admits the removal of a deployment, superseding whatever else runs. A delete that runs already is the answer itself. It answers
-// store.ErrNotFound for a name that is not there any more, and *Exists for a running delete with the other data policy.
-func (c *Control) Delete(ctx context.Context, p deploy.Principal, name string, data deploy.Data) (Admitted, error) {
-	return c.DeleteOnce(ctx, p, name, data, nil)
+// DeleteRequest is a wish to remove a deployment.
+type DeleteRequest struct {
+	Name string
+	Data deploy.Data
+	// Match tells whether the deployment is still the one that the caller has seen; nil for whichever it is.
+	Match func(deploy.Deployment) bool
+	// Claim makes a repetition answered as the first time, also when the name has been taken anew meanwhile.
+	Claim *store.Claim
 }
 
-// DeleteOnce is a Delete with an idempotency claim: a repetition is answered as the first time, also when the name has been taken anew meanwhile.
-func (c *Control) DeleteOnce(ctx context.Context, p deploy.Principal, name string, data deploy.Data, claim *store.Claim) (Admitted, error) {
-	key := deploy.Key{Tenant: p.Tenant, Name: name}
+// Delete admits the removal of a deployment, superseding whatever else runs. A delete that runs already is the answer itself. It answers
+// store.ErrNotFound for a name that is not there any more, *Exists for a running delete with the other data policy, and *deploy.Error with code
+// precondition_failed.
+func (c *Control) Delete(ctx context.Context, p deploy.Principal, req DeleteRequest) (Admitted, error) {
+	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
 
-	return c.once(ctx, claim, func() (Admitted, error) {
-		return settled("The deployment changes too quickly to be deleted.", func() (Admitted, error) {
+	return c.once(ctx, req.Claim, func() (Admitted, error) {
+		return c.settled(ctx, "The deployment changes too quickly to be deleted.", func() (Admitted, error) {
 			record, err := c.Store.Load(ctx, key)
 			if err != nil {
 				return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
 			}
 
-			return c.remove(ctx, p, record, data, claim)
+			if record.Deployment.Phase != deploy.PhaseDeleted && req.Match != nil && !req.Match(record.Deployment) {
+				return Admitted{}, changed()
+			}
+
+			return c.remove(ctx, p, record, req.Data, req.Claim)
 		})
 	})
 }
 
-// settled tries again what lost a race. Who loses five in a row may come again.
-func settled(busy string, act func() (Admitted, error)) (Admitted, error) {
-	for range 5 {
+// changed is the refusal of a request whose caller saw another state of the deployment.
+func changed() error {
+	return deploy.Errorf(deploy.Conflict, "precondition_failed", "The deployment is not the one that If-Match names any more.").
+		WithRemedy("Read it again, look at what changed, and send the request with its new ETag.")
+}
+
+// settled tries again what lost a race, for some seconds: while many steps end at once, whoever changes all of them loses often.
+func (c *Control) settled(ctx context.Context, busy string, act func() (Admitted, error)) (Admitted, error) {
+	for pause := 20 * time.Millisecond; pause < 4*time.Second; pause *= 2 {
 		admitted, err := act()
 		if !errors.Is(err, store.ErrStale) {
 			return admitted, err
 		}
+
+		c.Clock.Sleep(ctx, pause)
 	}
 
 	return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "%s", busy).WithRemedy("Try again in a second.")
@@ -381,7 +405,7 @@ func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.
 	if header.Unfinished {
 		old.Error = deploy.Errorf(deploy.Conflict, "superseded", "A delete took over before this operation was finished.").
 			WithRemedy("Follow the delete; create the deployment again afterwards if you still want it.")
-		old.Steps = c.Graphs.Steps(old, record.Resources)
+		old.Steps = broken(c.Graphs.Steps(old, record.Resources), now)
 		old.State, old.EndTime, old.FrozenVersion = deploy.RolledBack, now, record.Version()+1
 		ends = &old
 	}
@@ -392,4 +416,15 @@ func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.
 	header.Phase, header.UpdateTime, header.Queued = deploy.PhaseDeleting, now, false
 
 	return c.admit(ctx, p, phase, header, op, ends, claim)
+}
+
+// broken are the steps of an operation that goes on no further: what was not over is not done by it any more.
+func broken(steps []deploy.NamedStep, now time.Time) []deploy.NamedStep {
+	for i := range steps {
+		if s := &steps[i]; !s.State.Done() {
+			s.State, s.WaitingFor, s.EndTime = deploy.StepSkipped, "", now
+		}
+	}
+
+	return steps
 }

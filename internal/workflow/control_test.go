@@ -226,6 +226,69 @@ func TestSameKeySameAnswer(t *testing.T) {
 	})
 }
 
+// TestKeyOfWhatWasNotWrittenIsGivenBack: whoever repeats a request that failed before its write, or lost every race, is not held up by their own key.
+func TestKeyOfWhatWasNotWrittenIsGivenBack(t *testing.T) {
+	t.Parallel()
+
+	for method, fault := range map[string]error{"Load": errors.New("connection reset by peer"), "Commit": store.ErrStale} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+
+			b.put(t, deploy.Create, deploy.Running, []deploy.Resource{made("net")})
+
+			b.Fault = func(_ context.Context, m string, _ deploy.Key) memory.Fault {
+				if m == method {
+					return memory.Fault{Before: fault}
+				}
+
+				return memory.Fault{}
+			}
+
+			if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: operation, Claim: claim("f")}); err == nil {
+				t.Fatal("admitted")
+			}
+
+			b.Fault = nil
+
+			if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: operation, Claim: claim("f")}); err != nil {
+				t.Errorf("after %s failed: %v", method, err)
+			}
+		})
+	}
+}
+
+// TestRacesAreRunAgain: steps that end all the time do not keep anybody from cancelling.
+func TestRacesAreRunAgain(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+
+		b.put(t, deploy.Create, deploy.Running, []deploy.Resource{made("net")})
+
+		lost := 0
+		b.Fault = func(_ context.Context, method string, _ deploy.Key) memory.Fault {
+			if method != "Commit" || lost == 7 {
+				return memory.Fault{}
+			}
+
+			lost++
+
+			return memory.Fault{Before: store.ErrStale}
+		}
+
+		began := time.Now()
+
+		if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: operation}); err != nil || lost != 7 {
+			t.Errorf("after %d lost races: %v", lost, err)
+		}
+
+		if took := time.Since(began); took < time.Second || took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // TestKeyOfAnAmbiguousAnswerStands: when nobody knows whether the header was written, another request must not get in under the same key.
 func TestKeyOfAnAmbiguousAnswerStands(t *testing.T) {
 	t.Parallel()
@@ -308,7 +371,7 @@ func TestDeleteTakesOverACreate(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		admitted, err := b.control.Delete(t.Context(), ada(), "research", deploy.Purge)
+		admitted, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Purge})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,6 +384,12 @@ func TestDeleteTakesOverACreate(t *testing.T) {
 		old, err := b.Operation(t.Context(), key(), operation)
 		if err != nil || old.State != deploy.RolledBack || old.Error == nil || old.Error.Code != "superseded" || old.EndTime.IsZero() || len(old.Steps) != 7 {
 			t.Errorf("the create is over: got %+v, %v", old, err)
+		}
+
+		for _, s := range old.Steps {
+			if !s.State.Done() || s.EndTime.IsZero() {
+				t.Errorf("nobody goes on with step %s, which is %s", s.Resource, s.State)
+			}
 		}
 
 		if got := told(b.worker.Run(t.Context(), input(workflow.VerbEnsure, "role"))); got != workflow.Superseded {
@@ -348,17 +417,17 @@ func TestDeleteOfADelete(t *testing.T) {
 			h.Phase, h.Unfinished, h.Operation, op.ID = deploy.PhaseActive, false, "research-0", "research-0"
 		})
 
-		first, err := b.control.Delete(t.Context(), ada(), "research", deploy.Keep)
+		first, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Keep})
 		if err != nil {
 			t.Fatal(err)
 		}
 
-		again, err := b.control.Delete(t.Context(), ada(), "research", deploy.Keep)
+		again, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Keep})
 		if err != nil || again.Operation.ID != first.Operation.ID {
 			t.Errorf("a delete that runs is the answer itself: got %+v, %v", again, err)
 		}
 
-		_, err = b.control.Delete(t.Context(), ada(), "research", deploy.Purge)
+		_, err = b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Purge})
 		if _, ok := errors.AsType[*workflow.Exists](err); !ok {
 			t.Errorf("a delete that would throw data away is another one: got %v", err)
 		}
@@ -375,13 +444,13 @@ func TestDeleteOfWhatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 
-		if _, err := b.control.Delete(t.Context(), ada(), "research", deploy.Keep); !errors.Is(err, store.ErrNotFound) {
+		if _, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Keep}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("never made: got %v", err)
 		}
 
 		b.put(t, deploy.Delete, deploy.Succeeded, nil, func(h *deploy.Deployment, _ *deploy.Operation) { h.Phase, h.Unfinished = deploy.PhaseDeleted, false })
 
-		if _, err := b.control.Delete(t.Context(), ada(), "research", deploy.Keep); !errors.Is(err, store.ErrNotFound) {
+		if _, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Keep}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("deleted: got %v", err)
 		}
 	})
@@ -399,7 +468,7 @@ func TestTenantsDoNotMeet(t *testing.T) {
 		}
 
 		eve := deploy.Principal{Tenant: "evil", Actor: "eve", Roles: []deploy.Role{deploy.Admin}}
-		if _, err := b.control.Delete(t.Context(), eve, "research", deploy.Purge); !errors.Is(err, store.ErrNotFound) {
+		if _, err := b.control.Delete(t.Context(), eve, workflow.DeleteRequest{Name: "research", Data: deploy.Purge}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("another tenant's delete: got %v, want %v", err, store.ErrNotFound)
 		}
 

@@ -1,8 +1,10 @@
 package workflow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
@@ -65,10 +67,10 @@ func (c *Control) Skip(ctx context.Context, p deploy.Principal, req SteerRequest
 		step.State, step.LeftBehind, step.EndTime = deploy.StepSkipped, true, c.Clock.Now()
 
 		if step == r.Remove {
-			step.Error = deploy.Errorf(deploy.Conflict, "left_behind", "%s left it behind in AWS.", p.Actor).Of(r.Ref).
+			step.Error = deploy.Errorf(deploy.Conflict, "left_behind", "%s left it behind in AWS: %s.", p.Actor, cmp.Or(r.ID, string(r.Ref))).Of(r.Ref).
 				WithRemedy("Remove it by hand when nothing needs it any more; it carries our tags.")
 		} else {
-			step.Error = deploy.Errorf(deploy.Conflict, "left_as_it_is", "%s left it as it is.", p.Actor).Of(r.Ref).
+			step.Error = deploy.Errorf(deploy.Conflict, "left_as_it_is", "%s left it as it is: %s.", p.Actor, cmp.Or(r.ID, string(r.Ref))).Of(r.Ref).
 				WithRemedy("Repair the deployment when the cause is mended.")
 		}
 
@@ -146,7 +148,7 @@ func (c *Control) resume(record *store.Record) (bool, error) {
 // steer changes the current operation and starts the next execution of it under the next epoch, which fences off whoever still acts.
 func (c *Control) steer(ctx context.Context, p deploy.Principal, verb string, req SteerRequest, turn func(*store.Record) (bool, error)) (Admitted, error) {
 	return c.once(ctx, req.Claim, func() (Admitted, error) {
-		return settled("The operation changes too quickly.", func() (Admitted, error) { return c.turn(ctx, p, verb, req, turn) })
+		return c.settled(ctx, "The operation changes too quickly.", func() (Admitted, error) { return c.turn(ctx, p, verb, req, turn) })
 	})
 }
 
@@ -187,7 +189,7 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req
 	change := &store.Change{Deployment: header, Operations: []deploy.Operation{*op}, Resources: record.Resources}
 
 	tell(change, phase, state)
-	enter(change, deploy.Entry{Actor: p.Actor, Action: verb, Outcome: deploy.OutcomeDone, Detail: string(req.Resource)}, now)
+	enter(change, deploy.Entry{Actor: p.Actor, Action: verb, Outcome: deploy.OutcomeDone, Detail: subject(record, req.Resource)}, now)
 	count(change, counting(*header), deploy.Usage{}) // whoever mends something waits for nobody
 
 	if req.Claim != nil {
@@ -196,7 +198,7 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req
 		change.Answer = &store.Answer{Claim: *req.Claim, Operation: op.ID, Name: req.Name, Snapshot: shown.Operation, Version: shown.Version}
 	}
 
-	if err := c.Store.Commit(ctx, key, change); err != nil {
+	if err := c.commit(ctx, key, change); err != nil {
 		return Admitted{}, fmt.Errorf("steer operation %s: %w", op.ID, err)
 	}
 
@@ -207,6 +209,15 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req
 	}
 
 	return c.seen(record), nil
+}
+
+// subject names what a skip is about, by AWS's id too: once the deployment is gone, the audit trail is where it can be found.
+func subject(record *store.Record, ref deploy.Ref) string {
+	if r := record.Find(ref); ref != "" && r != nil {
+		return strings.TrimSpace(string(ref) + " " + r.ID)
+	}
+
+	return ""
 }
 
 // seen is the operation as it stands, with its steps.

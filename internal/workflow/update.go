@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,11 @@ func unprobeable() error {
 }
 
 func inactive(header deploy.Deployment) error {
+	if header.Phase == deploy.PhaseFailed {
+		return deploy.Errorf(deploy.Conflict, "not_active", "The deployment is FAILED: its create was rolled back, and nothing of it is there.").
+			WithRemedy("See its operation %s for what went wrong. Create it again under the same name, or delete it to have it off the list.", header.Operation)
+	}
+
 	return deploy.Errorf(deploy.Conflict, "not_active", "The deployment is %s.", header.Phase).
 		WithRemedy("See its operation %s for what went wrong; what it needs is there.", header.Operation)
 }
@@ -94,7 +100,7 @@ func (c *Control) change(ctx context.Context, p deploy.Principal, req UpdateRequ
 	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
 
 	return c.once(ctx, req.Claim, func() (Admitted, error) {
-		return settled("The deployment changes too quickly.", func() (Admitted, error) {
+		return c.settled(ctx, "The deployment changes too quickly.", func() (Admitted, error) {
 			record, err := c.Store.Load(ctx, key)
 			if err != nil {
 				return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
@@ -108,8 +114,7 @@ func (c *Control) change(ctx context.Context, p deploy.Principal, req UpdateRequ
 			case header.Unfinished:
 				return Admitted{}, &Exists{Deployment: key.Name, Operation: header.Operation}
 			case req.Match != nil && !req.Match(header):
-				return Admitted{}, deploy.Errorf(deploy.Conflict, "precondition_failed", "The deployment is not the one that If-Match names any more.").
-					WithRemedy("Read it again, look at what changed, and send the request with its new ETag.")
+				return Admitted{}, changed()
 			case !changeable(record):
 				return Admitted{}, inactive(header)
 			}
@@ -182,39 +187,78 @@ func (g *Graphs) mayBecome(was, item kind.Item) bool {
 	}
 }
 
-// Extend moves a deployment's expiry to a time from now. It answers store.ErrNotFound, or *deploy.Error with code not_active.
-func (c *Control) Extend(ctx context.Context, p deploy.Principal, name string, ttl time.Duration) (deploy.Deployment, error) {
-	key := deploy.Key{Tenant: p.Tenant, Name: name}
+// ExtendRequest is a wish for a later expiry, or an earlier one.
+type ExtendRequest struct {
+	Name string
+	// TTL is how long from now the deployment may live.
+	TTL time.Duration
+	// Match tells whether the deployment is still the one that the caller has seen; nil for whichever it is.
+	Match func(deploy.Deployment) bool
+	Claim *store.Claim
+}
 
-	var header deploy.Deployment
+// Extend moves a deployment's expiry to a time from now. It answers store.ErrNotFound, or *deploy.Error with code not_active or precondition_failed. A
+// repetition with the same claim moves nothing, and answers the deployment as it is by then.
+func (c *Control) Extend(ctx context.Context, p deploy.Principal, req ExtendRequest) (deploy.Deployment, error) {
+	var header *deploy.Deployment
 
-	_, err := settled("The deployment changes too quickly.", func() (Admitted, error) {
-		record, err := c.Store.Load(ctx, key)
-		if err != nil {
-			return Admitted{}, fmt.Errorf("read deployment %s: %w", name, err)
-		}
+	_, err := c.once(ctx, req.Claim, func() (Admitted, error) {
+		return c.settled(ctx, "The deployment changes too quickly.", func() (Admitted, error) {
+			d, err := c.extend(ctx, p, req)
+			header = &d
 
-		header = record.Deployment
-		now := c.Clock.Now()
-
-		switch header.Phase {
-		case deploy.PhaseDeleted:
-			return Admitted{}, fmt.Errorf("deployment %s is deleted: %w", name, store.ErrNotFound)
-		case deploy.PhaseDeleting, deploy.PhaseFailed:
-			return Admitted{}, inactive(header)
-		case deploy.PhaseCreating, deploy.PhaseActive, deploy.PhaseUpdating, deploy.PhaseNeedsAttention:
-		}
-
-		expire(&header, now.Add(ttl), now)
-
-		if !header.Unfinished {
-			header.CheckTime = notice(header)
-		}
-
-		return Admitted{}, c.Store.Commit(ctx, key, &store.Change{Deployment: &header, Entries: []deploy.Entry{Line(deploy.Entry{
-			Tenant: p.Tenant, Actor: p.Actor, Action: "extend", Deployment: name, Outcome: deploy.OutcomeDone, Detail: header.ExpireTime.UTC().Format(time.RFC3339),
-		}, fmt.Sprintf("%s-%d", name, header.Version), now)}})
+			return Admitted{}, err
+		})
 	})
+	if err != nil || header != nil {
+		return *cmp.Or(header, &deploy.Deployment{}), err
+	}
+
+	record, err := c.Store.Load(ctx, deploy.Key{Tenant: p.Tenant, Name: req.Name})
+	if err != nil {
+		return deploy.Deployment{}, fmt.Errorf("read deployment %s: %w", req.Name, err)
+	}
+
+	return record.Deployment, nil
+}
+
+func (c *Control) extend(ctx context.Context, p deploy.Principal, req ExtendRequest) (deploy.Deployment, error) {
+	key := deploy.Key{Tenant: p.Tenant, Name: req.Name}
+
+	record, err := c.Store.Load(ctx, key)
+	if err != nil {
+		return deploy.Deployment{}, fmt.Errorf("read deployment %s: %w", req.Name, err)
+	}
+
+	header, now := record.Deployment, c.Clock.Now()
+
+	switch header.Phase {
+	case deploy.PhaseDeleted:
+		return header, fmt.Errorf("deployment %s is deleted: %w", req.Name, store.ErrNotFound)
+	case deploy.PhaseDeleting, deploy.PhaseFailed:
+		return header, inactive(header)
+	case deploy.PhaseCreating, deploy.PhaseActive, deploy.PhaseUpdating, deploy.PhaseNeedsAttention:
+	}
+
+	if req.Match != nil && !req.Match(header) {
+		return header, changed()
+	}
+
+	expire(&header, now.Add(req.TTL), now)
+
+	if !header.Unfinished {
+		header.CheckTime = notice(header)
+	}
+
+	change := &store.Change{Deployment: &header, Entries: []deploy.Entry{Line(deploy.Entry{
+		Tenant: p.Tenant, Actor: p.Actor, Action: "extend", Deployment: req.Name, Outcome: deploy.OutcomeDone, Detail: header.ExpireTime.UTC().Format(time.RFC3339),
+	}, fmt.Sprintf("%s-%d", req.Name, header.Version), now)}}
+
+	if req.Claim != nil {
+		change.Answer = &store.Answer{Claim: *req.Claim, Operation: header.Operation, Name: req.Name}
+	}
+
+	err = c.commit(ctx, key, change) // which raises the header's version
 
 	return header, err
 }

@@ -166,7 +166,7 @@ func operate(b *testing.B, seed uint64, d durations) (create, remove run) {
 			create = finish(t, w, deploy.PhaseActive)
 			create.ideal = d.ideal(b, w.Graphs.Ensure, deploy.Ensure).Seconds()
 
-			if _, err := w.Control.Delete(t.Context(), who, "research", deploy.Purge); err != nil {
+			if _, err := w.Control.Delete(t.Context(), who, workflow.DeleteRequest{Name: "research", Data: deploy.Purge}); err != nil {
 				t.Fatal(err)
 			}
 

@@ -226,7 +226,7 @@ func life(ctx context.Context, account string, sdk aws.Config, pathStyle bool) e
 
 	control.NewID = func() string { return strings.Repeat("1", 26) }
 
-	if _, err := control.Delete(ctx, principal, "research", deploy.Purge); err != nil {
+	if _, err := control.Delete(ctx, principal, workflow.DeleteRequest{Name: "research", Data: deploy.Purge}); err != nil {
 		return err
 	}
 

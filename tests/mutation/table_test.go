@@ -56,7 +56,7 @@ func stackMutations() []mutation {
 		{"stack-deletes-anothers", "a create that was refused would delete what was in its way", admit, "if record == nil || record.Deployment.Owner != actor(c) {", "if record == nil {", stacks},
 		{"stack-changes-anothers", "a stack would take over what somebody else made", admit, "	case header.Owner != actor(c):", "	case false:", stacks},
 		{"stack-twice", "a repeated request would be admitted again", admit, "TTL: req.TTL, Verify: req.Verify, Claim: claim(c),", "TTL: req.TTL, Verify: req.Verify,", stacks},
-		{"stack-deletes-twice", "a repeated delete would take what was made since", admit, "c.Name, req.Data, claim(c))", "c.Name, req.Data, nil)", stacks},
+		{"stack-deletes-twice", "a repeated delete would take what was made since", admit, "Data: req.Data, Claim: claim(c)}", "Data: req.Data}", stacks},
 		{"stack-waits-for-ever", "a stack would hear nothing until its own time is over", resource, "	if !op.State.Done() && !over {", "	if !op.State.Done() {", stacks},
 		{"stack-replacement-left", "a replacement that failed would be nobody's", admit, "	if c.RequestType == requestUpdate && op.Kind == deploy.Create &&", "	if false && op.Kind == deploy.Create &&", stacks},
 		{"stack-id-changes", "an update that failed would become a replacement", admit, `	if c.RequestType == requestUpdate && req.Was != "" {`, `	if false {`, stacks},
@@ -268,8 +268,8 @@ func admissionMutations() []mutation {
 	const file = "internal/workflow/control.go"
 
 	return []mutation{
-		{"claim-not-released", "a refused request would hold its key for a minute", file, "	if err != nil && !ambiguous(err) {", "	if err != nil && false {", workflow},
-		{"claim-released-too-early", "a request whose write happened could be admitted twice", file, "	if err != nil && !ambiguous(err) {", "	if err != nil {", workflow},
+		{"claim-not-released", "a refused request would hold its key for a minute", file, "	if err != nil && !unsure(err) {", "	if err != nil && false {", workflow},
+		{"claim-released-too-early", "a request whose write happened could be admitted twice", file, "	if err != nil && !unsure(err) {", "	if err != nil {", workflow},
 		{"findings-ignored", "a create that cannot succeed would be begun", "internal/workflow/plan.go", "	if wrong := x.wrong(); len(wrong) > 0 {", "	if wrong := x.wrong(); false && len(wrong) > 0 {", workflow},
 		{"name-taken-ignored", "a create would write over a living deployment", file, "	if !record.Deployment.Phase.Vacant() {", "	if false {", workflow},
 		{"delete-again", "a second delete would be another operation", file, "	if header.Unfinished && old.Kind == deploy.Delete {", "	if false {", workflow},

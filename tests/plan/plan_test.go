@@ -76,7 +76,7 @@ func settled(ctx context.Context, t *testing.T, w *simulation.World, key deploy.
 func end(ctx context.Context, t *testing.T, w *simulation.World, data deploy.Data) {
 	t.Helper()
 
-	if _, err := w.Control.Delete(ctx, who(key.Tenant), key.Name, data); err != nil {
+	if _, err := w.Control.Delete(ctx, who(key.Tenant), workflow.DeleteRequest{Name: key.Name, Data: data}); err != nil {
 		t.Fatal(err)
 	}
 

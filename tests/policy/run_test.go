@@ -639,7 +639,7 @@ func run(t *testing.T, s scenario) []policy.Ask {
 				s.lives(ctx, t, w, j)
 			}
 
-			if _, err := w.Control.Delete(ctx, admin, key.Name, s.data); err != nil {
+			if _, err := w.Control.Delete(ctx, admin, workflow.DeleteRequest{Name: key.Name, Data: s.data}); err != nil {
 				t.Fatal(err)
 			}
 

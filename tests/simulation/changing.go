@@ -195,7 +195,7 @@ func (c *caller) change(verb string, ask func(context.Context, workflow.UpdateRe
 func (c *caller) extend(ttl time.Duration) step {
 	return func(ctx context.Context) error {
 		_, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
-			_, err := c.w.Control.Extend(ctx, c.who(), c.key().Name, ttl)
+			_, err := c.w.Control.Extend(ctx, c.who(), workflow.ExtendRequest{Name: c.key().Name, TTL: ttl})
 
 			return workflow.Admitted{}, err
 		})

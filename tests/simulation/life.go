@@ -233,7 +233,7 @@ func (c *caller) create(ctx context.Context) error {
 func (c *caller) delete(data deploy.Data) step {
 	return func(ctx context.Context) error {
 		admitted, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
-			return c.w.Control.Delete(ctx, c.who(), c.key().Name, data)
+			return c.w.Control.Delete(ctx, c.who(), workflow.DeleteRequest{Name: c.key().Name, Data: data})
 		})
 		if errors.Is(err, store.ErrNotFound) {
 			return nil

@@ -73,7 +73,7 @@ func create(ctx context.Context, t *testing.T, w *simulation.World, spec deploy.
 func remove(ctx context.Context, t *testing.T, w *simulation.World, data deploy.Data) deploy.Deployment {
 	t.Helper()
 
-	if _, err := w.Control.Delete(ctx, owner, key.Name, data); err != nil {
+	if _, err := w.Control.Delete(ctx, owner, workflow.DeleteRequest{Name: key.Name, Data: data}); err != nil {
 		t.Fatal(err)
 	}
 

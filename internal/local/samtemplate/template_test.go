@@ -242,7 +242,7 @@ func TestProduct(t *testing.T) {
 			}
 		}
 	}
-	for key, want := range map[string]string{"ANY /v1/{proxy+}": "JWT", "ANY /iam/v1/{proxy+}": "AWS_IAM", "GET /healthz": "NONE"} {
+	for key, want := range map[string]string{"ANY /v1/{proxy+}": "JWT", "ANY /iam/v1/{proxy+}": "AWS_IAM", "ANY /healthz": "NONE"} {
 		if routes[key] != want {
 			t.Errorf("%s: %q, want %s", key, routes[key], want)
 		}
