@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,7 +42,9 @@ type call struct {
 	// key is the Idempotency-Key; one is made where the method is not repeatable by nature.
 	key    string
 	header map[string]string
-	tries  int
+	// text: the answer is no JSON.
+	text  bool
+	tries int
 }
 
 // answer is a success.
@@ -57,12 +60,19 @@ func (a answer) into(v any) error {
 		return nil
 	}
 
-	if err := json.Unmarshal(a.body, v); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+	if json.Unmarshal(a.body, v) != nil {
+		return stranger(a.status)
+	}
+
+	if n, ok := v.(noun); ok && n.identity() == "" {
+		return stranger(a.status)
 	}
 
 	return nil
 }
+
+// noun is what an answer is about. One without its identity comes from somebody else, who answers JSON too.
+type noun interface{ identity() string }
 
 // get decodes the answer of a call.
 func get[T any](ctx context.Context, c *Client, r call) (*T, error) {
@@ -167,6 +177,11 @@ func (c *Client) send(ctx context.Context, r call, body []byte) (answer, error) 
 
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return answer{}, problemOf(res, text)
+	}
+
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // what cannot be read is none
+	if len(text) > 0 && media != map[bool]string{false: "application/json", true: "text/plain"}[r.text] {
+		return answer{}, stranger(res.StatusCode)
 	}
 
 	return answer{res.StatusCode, res.Header, text}, nil

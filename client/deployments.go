@@ -141,7 +141,7 @@ const (
 
 // Configuration answers the Metaflow configuration of an active deployment, byte for byte as it is to be kept.
 func (c *Client) Configuration(ctx context.Context, name string, f Format) ([]byte, error) {
-	a, err := c.do(ctx, call{method: http.MethodGet, path: deployment(name, "/configuration"), query: url.Values{"format": {string(f)}}})
+	a, err := c.do(ctx, call{method: http.MethodGet, path: deployment(name, "/configuration"), query: url.Values{"format": {string(f)}}, text: f == Env})
 
 	return a.body, err
 }
@@ -176,6 +176,12 @@ func list[T any](ctx context.Context, c *Client, member, path string, query url.
 			page, err := get[map[string]json.RawMessage](ctx, c, call{method: http.MethodGet, path: path, query: query})
 			if err != nil {
 				yield(nil, err)
+
+				return
+			}
+
+			if _, ok := (*page)[member]; !ok {
+				yield(nil, stranger(http.StatusOK))
 
 				return
 			}

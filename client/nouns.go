@@ -188,6 +188,9 @@ func decode[T any](b []byte, into *T, raw *json.RawMessage) error {
 	return nil
 }
 
+func (d *Deployment) identity() string { return d.Name }
+func (o *Operation) identity() string  { return o.ID }
+
 // UnmarshalJSON keeps the whole answer in Raw.
 func (d *Deployment) UnmarshalJSON(b []byte) error {
 	type plain Deployment

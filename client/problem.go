@@ -102,6 +102,14 @@ func foreign(res *http.Response, body []byte) *Problem {
 	return p
 }
 
+// stranger is the failure of a success that no installation of this product answers.
+func stranger(status int) *Problem {
+	return &Problem{
+		Title: http.StatusText(status), Status: status, Code: "unexpected_answer", Class: "internal",
+		Detail: "The answer is not one of an installation of metaflow-deployer.", Remedy: "Check that the URL is the installation's.",
+	}
+}
+
 // requestID is how API Gateway names a request.
 func requestID(h http.Header) string {
 	if id := h.Get("Apigw-Requestid"); id != "" {

@@ -23,6 +23,17 @@ type Plan struct {
 	Raw json.RawMessage `json:"-"`
 }
 
+func (d *Drift) identity() string { return d.Deployment }
+
+// A plan has no name, but steps, even if there are none.
+func (p *Plan) identity() string {
+	if p.Steps == nil {
+		return ""
+	}
+
+	return "plan"
+}
+
 // PlannedStep is a step that would be taken.
 type PlannedStep struct {
 	Resource string    `json:"resource"`

@@ -61,7 +61,9 @@ func TestSignature(t *testing.T) {
 					HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
 						authorization = r.Header.Get("Authorization")
 
-						return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+						return &http.Response{
+							StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"name":"x","steps":[]}`)),
+						}, nil
 					})},
 					Authorize: sigv4.Sign(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 						return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", SessionToken: tc.token}, nil

@@ -48,13 +48,15 @@ func (s *session) client(ctx context.Context) (*client.Client, error) {
 }
 
 func (s *session) authorizer(ctx context.Context, url string) (client.Authorizer, error) {
-	token := s.Getenv(envToken)
+	token := strings.TrimSpace(s.Getenv(envToken))
 
 	switch {
 	case s.auth == "sigv4":
 		return s.signer(ctx, url)
 	case s.auth == "token" && token == "":
 		return nil, &unknown{"--auth token: there is none in $" + envToken}
+	case (s.auth == "token" || s.auth == "") && strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return nil, &unknown{"$" + envToken + " holds more than a token: there are characters in it that no token has"}
 	case s.auth == "token" || s.auth == "" && token != "":
 		return client.Bearer(token), nil
 	case s.auth == "login" || s.auth == "":

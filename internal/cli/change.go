@@ -180,13 +180,17 @@ func (s *session) updated(c *cobra.Command, spec *specFlags, there *client.Deplo
 		r.IfMatch = there.ETag
 	}
 
+	if spec.file != "" && !d.given {
+		return r, misused("%s has no spec, and an update is to a whole one: write it under spec:, where {} is the defaults", spec.file)
+	}
+
 	whole, err := d.create()
 	if err != nil {
 		return r, err
 	}
 
 	if r.Spec, r.Labels, r.TTL = whole.Spec, whole.Labels, whole.TTL; r.Spec == nil {
-		r.Spec = map[string]any{} // back to the defaults, said aloud
+		r.Spec = map[string]any{} // the defaults, said aloud
 	}
 
 	return r, nil

@@ -65,14 +65,20 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
+	root.InitDefaultCompletionCmd(args...)
 
-	err := root.ExecuteContext(ctx)
+	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
+		c.Args = cobra.NoArgs // a shell that there is no script for is a mistake, and no wish for help
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return codeDone
 	}
 
 	if _, ok := errors.AsType[*ran](err); !ok {
-		err = &usage{fmt.Sprintf("%v\nSee %s --help.", err, Name)}
+		err = &usage{fmt.Sprintf("%v\nSee %s --help.", err, c.CommandPath())}
 	}
 
 	s.complain(err)
@@ -202,5 +208,5 @@ Exit codes:
   4  there is no such thing
   5  you are not signed in, or may not do this
   6  something is in the way: another operation, a name that is taken
-  7  interrupted, or out of time; what was begun goes on
+  7  interrupted, out of time, or nobody answered; what was begun goes on
   8  drift was found`

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,7 @@ func TestLifeOfADeployment(t *testing.T) {
 			d.Error(out)
 		}
 
-		if out := d.must("list", "--label", "team=other").out; out != "There are no deployments.\n" {
+		if out := d.must("list", "--label", "team=other").out; out != "No deployment is like that.\n" {
 			d.Error(out)
 		}
 
@@ -227,6 +228,7 @@ func TestExitCodes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
 		args   string
+		in     string
 		answer *door.Reply
 		err    error
 		env    map[string]string
@@ -239,10 +241,15 @@ func TestExitCodes(t *testing.T) {
 		"Output":      {reason: "a format that nobody knows", args: "list -o xml", code: 2, says: "text, json or yaml"},
 		"NoName":      {reason: "nothing to call it", args: "create", code: 2, says: "needs a name"},
 		"NoFile":      {reason: "a file that is not there", args: "create -f nothing.yaml", code: 2, says: "read nothing.yaml"},
+		"NoSpec":      {reason: "a file without a spec would be one with the defaults", args: "update x -f -", in: "labels: {team: data}", code: 2, says: "has no spec"},
+		"Nothing-":    {reason: "so would one with nothing", args: "update x -f -", in: "# later\n", code: 2, says: "has no spec"},
+		"NoShell":     {reason: "a shell that there is no script for", args: "completion tcsh", code: 2, says: `unknown command "tcsh"`},
+		"WhoseHelp":   {reason: "help about the command that was meant", args: "get", code: 2, says: "See metaflow-deployer get --help."},
 		"NoURL":       {reason: "no installation", args: "list", env: map[string]string{"METAFLOW_DEPLOYER_URL": ""}, code: 2, says: "METAFLOW_DEPLOYER_URL"},
 		"ClearURL":    {reason: "a token in the clear", args: "list --url http://api.test", code: 2, says: "use https"},
 		"NoToken":     {reason: "nobody", args: "list", env: map[string]string{"METAFLOW_DEPLOYER_TOKEN": ""}, code: 5, says: "metaflow-deployer login"},
 		"AuthToken":   {reason: "a token was asked for", args: "list --auth token", env: map[string]string{"METAFLOW_DEPLOYER_TOKEN": ""}, code: 5, says: "METAFLOW_DEPLOYER_TOKEN"},
+		"TwoTokens":   {reason: "a file with more than a token", args: "list", env: map[string]string{"METAFLOW_DEPLOYER_TOKEN": "a\r\nb"}, code: 5, says: "METAFLOW_DEPLOYER_TOKEN"},
 		"AuthLogin":   {reason: "a sign-in was asked for, the token does not count", args: "list --auth login", code: 5, says: "nobody is signed in"},
 		"Auth":        {reason: "a way that nobody knows", args: "list --auth magic", code: 2, says: "token, login or sigv4"},
 		"Data":        {reason: "neither keep nor purge", args: "delete x --data shred", code: 2, says: "keep or purge"},
@@ -254,7 +261,15 @@ func TestExitCodes(t *testing.T) {
 		"Stale":       {reason: "the deployment changed", args: "update x -f -", answer: door.Answer(412, `{"code":"stale","detail":"It changed."}`), code: 6, says: "It changed."},
 		"Invalid":     {reason: "the spec is refused", args: "create research --cidr 10.0.0.0/8", code: 2, says: "where     --cidr, /spec/network/cidr"},
 		"Broken":      {reason: "a fault of the service", args: "list", answer: door.Answer(500, `{"code":"internal","detail":"Oh.","requestId":"r-9"}`), code: 1, says: "request   r-9"},
-		"Unreachable": {reason: "nobody there", args: "list", err: errors.New("connection refused"), code: 1, says: "connection refused"},
+		"Page":        {reason: "a portal answers", args: "config x", answer: door.Answer(200, "<!doctype html>", "Content-Type", "text/html"), code: 1, says: "Check that the URL is the installation's."},
+		"PageEnv":     {reason: "in no format is it a configuration", args: "config x --format env", answer: door.Answer(200, "<!doctype html>", "Content-Type", "text/html"), code: 1, says: "Check that the URL"},
+		"OtherList":   {reason: "somebody else answers JSON", args: "list", answer: door.Answer(200, `{"hello":true}`), code: 1, says: "Check that the URL"},
+		"OtherGet":    {reason: "somebody else answers JSON", args: "get x", answer: door.Answer(200, `{"hello":true}`), code: 1, says: "Check that the URL"},
+		"OtherDrift":  {reason: "that is not the absence of drift", args: "drift x", answer: door.Answer(200, `{"hello":true}`), code: 1, says: "Check that the URL"},
+		"OtherPlan":   {reason: "nor is that a plan", args: "plan x", answer: door.Answer(200, `{"hello":true}`), code: 1, says: "Check that the URL"},
+		"OtherCreate": {reason: "nor an operation", args: "create x", answer: door.Answer(202, `{"hello":true}`), code: 1, says: "Check that the URL"},
+		"WrongPath":   {reason: "whether there is such a thing, nobody knows", args: "get x", answer: door.Answer(404, "nothing", "Content-Type", "text/plain"), code: 1, says: "Check the URL"},
+		"Unreachable": {reason: "nobody there", args: "list", err: errors.New("connection refused"), code: 7, says: "connection refused"},
 		"Time":        {reason: "no answer in time", args: "list --timeout 1ms", answer: door.Answer(503, `{"message":"Service Unavailable"}`), code: 1, says: "Service Unavailable"},
 		"Drift":       {reason: "drift was found", args: "drift x", answer: door.Answer(200, `{"deployment":"x","drifted":true,"resources":[{"resource":"vpc","state":"READY","differences":[{"property":"cidr","want":"a","have":"b"}],"notChecked":["tags"]}]}`), code: 8},
 		"NoDrift":     {reason: "none was", args: "drift x", answer: door.Answer(200, `{"deployment":"x","drifted":false,"resources":[]}`), code: 0},
@@ -266,7 +281,7 @@ func TestExitCodes(t *testing.T) {
 					d.env[name] = value
 				}
 
-				d.in = strings.NewReader("{}")
+				d.in = strings.NewReader(cmp.Or(tc.in, "{}"))
 				d.Before = func(door.Request) (*door.Reply, error) { return tc.answer, tc.err }
 
 				if r := d.run(strings.Fields(tc.args)...); r.code != tc.code || !strings.Contains(r.err, tc.says) || r.code != 0 && r.code != 8 && r.err == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/metaflow-deployer/metaflow-deployer/client"
@@ -62,7 +63,15 @@ func exitCode(err error) int {
 	}
 
 	if p, ok := errors.AsType[*client.Problem](err); ok {
+		if p.Code == "no_such_route" {
+			return codeFailed // the installation is elsewhere, and nobody knows whether there is such a thing
+		}
+
 		return codeOf(p.Status)
+	}
+
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return codeInterrupted
 	}
 
 	if _, ok := errors.AsType[*device.Error](err); ok {
@@ -106,6 +115,10 @@ func (s *session) complain(err error) {
 		fmt.Fprintf(s.Err, "Interrupted: there was no answer yet (%v).\nIf something was asked for, it may have begun; %s ops NAME shows.\n", err, Name)
 	case !ok:
 		fmt.Fprintln(s.Err, "Error: "+err.Error())
+
+		if _, ok := errors.AsType[*url.Error](err); ok {
+			fmt.Fprintf(s.Err, label, "remedy", "Check the URL of the installation, and the way there. If something was asked for, it may have begun; "+Name+" ops NAME shows.")
+		}
 	case s.output == "text":
 		writeProblem(s.Err, p, where)
 

@@ -222,7 +222,11 @@ func (s *session) left(ctx context.Context, op *client.Operation) error {
 		why = "Out of time"
 	}
 
-	fmt.Fprintf(s.Err, "\n%s: the operation %s goes on.\n  watch it    %s watch %s\n  cancel it   %s cancel %s\n", why, op.ID, Name, op.ID, Name, op.ID)
+	fmt.Fprintf(s.Err, "\n%s: the operation %s goes on.\n  watch it    %s watch %s\n", why, op.ID, Name, op.ID)
+
+	if op.Kind != "DELETE" { // which cannot be cancelled
+		fmt.Fprintf(s.Err, "  cancel it   %s cancel %s\n", Name, op.ID)
+	}
 
 	return &ended{code: codeInterrupted}
 }

@@ -151,6 +151,7 @@ func TestSigV4(t *testing.T) {
 		HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
 			got = r
 			rec := httptest.NewRecorder()
+			rec.Header().Set("Content-Type", "application/json")
 			_, _ = rec.WriteString(`{"deployments":[]}`)
 
 			return rec.Result(), nil

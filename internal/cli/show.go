@@ -135,8 +135,13 @@ func (s *session) list() *cobra.Command {
 			terms = append(terms, "label."+key+"="+(*labels)[key])
 		}
 
+		none := "There are no deployments."
+		if len(terms) > 0 {
+			none = "No deployment is like that."
+		}
+
 		return listed(
-			ctx, s, "There are no deployments.", []string{"NAME", "PHASE", "READY", "REGION", "AGE", "EXPIRES", "LABELS"},
+			ctx, s, none, []string{"NAME", "PHASE", "READY", "REGION", "AGE", "EXPIRES", "LABELS"},
 			func(api *client.Client, ctx context.Context) iter.Seq2[*client.Deployment, error] {
 				return api.Deployments(ctx, client.ListOptions{Filter: strings.Join(terms, ","), ShowDeleted: *deleted})
 			},
@@ -333,7 +338,7 @@ func (s *session) showDrift(d *client.Drift) error {
 	}
 
 	if unchecked > 0 {
-		fmt.Fprintf(s.Out, "%d properties could not be checked; -o json lists them.\n", unchecked)
+		fmt.Fprintf(s.Out, "%d properties are not compared; -o json lists them.\n", unchecked)
 	}
 
 	verdict := "There is no drift."

@@ -38,6 +38,8 @@ func (p places) of(pointer string) string {
 type document struct {
 	body   map[string]any
 	places places
+	// given: the file holds a spec.
+	given bool
 }
 
 // spec is the document's spec, made if there is none; nil if it is something else than an object.
@@ -85,6 +87,7 @@ func (p *Program) read(name string) (*document, error) {
 
 	switch top := v.(type) {
 	case nil:
+		return d, nil
 	case map[string]any:
 		d.body = top
 	default:
@@ -101,6 +104,8 @@ func (p *Program) read(name string) (*document, error) {
 
 		d.places = under
 	}
+
+	d.given = d.body["spec"] != nil
 
 	return d, nil
 }

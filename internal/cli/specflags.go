@@ -33,7 +33,7 @@ func (f *specFlags) add(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVarP(&f.file, "file", "f", "", "YAML or JSON file with a spec, or with a whole request (name, spec, labels, ttl, verify); - is standard input")
 	s.StringVar(&f.cidr, "cidr", "", "private IPv4 range of the VPC, such as 10.20.0.0/16")
-	s.StringVar(&f.mode, "network-mode", "", "how jobs reach the internet: public, private or endpoints")
+	s.StringVar(&f.mode, "network-mode", "", "how jobs reach the internet: public")
 	s.StringSliceVar(&f.zones, "zone", nil, "Availability Zone by name; give two or three")
 	s.StringVar(&f.vpc, "vpc", "", "use this VPC, with --subnet and perhaps --security-group")
 	s.StringSliceVar(&f.subnets, "subnet", nil, "use this subnet of the VPC")

@@ -221,8 +221,8 @@ func (c *Call) All(kind string) []Other {
 
 // Foreign is the answer to a thing of our name that does not carry our tags.
 func (c *Call) Foreign(what, name string) error {
-	return deploy.Errorf(deploy.Conflict, "not_ours", "A %s named %s exists and was not made by this deployment.", what, name).
-		WithRemedy("Remove or rename that %s, or choose another name for the deployment; it was left untouched.", what)
+	return deploy.Errorf(deploy.Conflict, "not_ours", "A %s named %s exists and does not carry this deployment's tags.", what, name).
+		WithRemedy("Remove that %s, or choose another name for the deployment. If it is the deployment's own and has lost its tags, put them back. It was left untouched.", what)
 }
 
 // Immutable is the answer to a thing of ours with a setting that AWS cannot change in place.

@@ -134,6 +134,7 @@ func Answer(status int, body string, header ...string) *Reply { return &Reply{st
 
 func (r *Reply) response() *http.Response {
 	rec := httptest.NewRecorder()
+	rec.Header().Set("Content-Type", "application/json")
 
 	for i := 0; i+1 < len(r.Header); i += 2 {
 		rec.Header().Set(r.Header[i], r.Header[i+1])
