@@ -38,6 +38,7 @@ func catalogue() []entry {
 		{"compute_environment_invalid", "AWS Batch finds the compute environment invalid"},
 		{"compute_environment_stuck", "AWS Batch cannot delete the compute environment"},
 		{"conflicting_members", "Two members exclude each other"},
+		{"data_stays_behind", "Data stays where it was"},
 		{"deadline_exceeded", "It took too long"},
 		{"duplicate", "The same thing twice"},
 		{"endpoint_failed", "The endpoint failed"},

@@ -259,6 +259,22 @@ func (c *Control) passing(req CreateRequest) ([]kind.Item, error) {
 	return slices.DeleteFunc(items, func(item kind.Item) bool { return !c.Graphs.passing(item.Ref) }), err
 }
 
+// leaves warns of data that an update turns its back on: AWS has nothing to change for it, so no step would show it.
+func leaves(was, will deploy.Storage) (findings []deploy.Finding) {
+	for _, prefix := range []struct{ pointer, was, will string }{
+		{"/spec/storage/flowsPrefix", was.FlowsPrefix, will.FlowsPrefix}, {"/spec/storage/dataToolsPrefix", was.DataToolsPrefix, will.DataToolsPrefix},
+	} {
+		if prefix.was != prefix.will {
+			f := deploy.Errorf(deploy.Conflict, "data_stays_behind", "What is in the bucket under %s stays there, and flows look under %s from then on.", prefix.was, prefix.will).
+				WithRemedy("Keep the prefix, or copy what is still needed.").At(prefix.pointer).Finding()
+			f.Level = deploy.LevelWarning
+			findings = append(findings, f)
+		}
+	}
+
+	return findings
+}
+
 // PlanUpdate says what an update would do, and finds what it would be refused for. It writes nothing and changes nothing. It answers store.ErrNotFound for a
 // name that is not there.
 func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req UpdateRequest) (deploy.Plan, error) {
@@ -293,6 +309,8 @@ func (c *Control) PlanUpdate(ctx context.Context, p deploy.Principal, req Update
 	if err != nil {
 		return deploy.Plan{}, err
 	}
+
+	x.findings = append(x.findings, leaves(before.Storage, req.Spec.Storage)...)
 
 	changes, err := c.becomes(ctx, x, record)
 	if err != nil {

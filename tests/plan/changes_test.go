@@ -375,6 +375,29 @@ func TestUpdateFindingsAreTheRefusal(t *testing.T) {
 	}
 }
 
+// TestDataThatStaysBehind: AWS has nothing to change for another prefix, so that only a warning tells that flows turn their back on their data.
+func TestDataThatStaysBehind(t *testing.T) {
+	t.Parallel()
+
+	world(t, func(ctx context.Context, t *testing.T, w *simulation.World) {
+		t.Helper()
+
+		live(ctx, t, w, key, deploy.Spec{}, deploy.PhaseActive)
+
+		for want, storage := range map[string]deploy.Storage{
+			"": {}, "/spec/storage/flowsPrefix data_stays_behind": {FlowsPrefix: "new"}, "/spec/storage/dataToolsPrefix data_stays_behind": {DataToolsPrefix: "new"},
+		} {
+			p := plan(ctx, t, w, func() (deploy.Plan, error) {
+				return w.Control.PlanUpdate(ctx, who(key.Tenant), workflow.UpdateRequest{Name: key.Name, Spec: deploy.Spec{Storage: storage}.WithDefaults()})
+			})
+
+			if got := strings.Join(codes(p.Findings), ", "); got != want || p.Refused() {
+				t.Errorf("%+v: %q, want %q", storage, got, want)
+			}
+		}
+	})
+}
+
 // A deployment that stands takes nothing from the quotas once more.
 func TestWhatStandsIsNotCountedAgain(t *testing.T) {
 	t.Parallel()
