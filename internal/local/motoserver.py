@@ -2,9 +2,9 @@
 
 moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
 one; it makes a client for each call of a function, reads each path again each time, and lists its own folders to find out which service a
-request is for. Here all of it is done once. Whatever account stands in a definition's ARNs, it is one text, and each execution gets a copy
-of its own. Likewise the policies that AWS manages are made once, and copied for each account. Requests are not logged: the endpoint's
-journal has them.
+request is for. When many requests for a service come at once, each reads that service's whole description. Here all of it is done once.
+Whatever account stands in a definition's ARNs, it is one text, and each execution gets a copy of its own. Likewise the policies that AWS
+manages are made once, and copied for each account. Requests are not logged: the endpoint's journal has them.
 
 moto walks through each value of a DynamoDB item as if it were one of its own objects, copies each that it reads, and finds out anew what it is
 for each comparison. Here texts and numbers, which are in DynamoDB's own form already and are never changed, go out as they are, and texts are
@@ -32,7 +32,7 @@ import re
 import threading
 import time
 
-from moto.core import responses
+from moto.core import responses, utils
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import StreamShard
@@ -66,7 +66,9 @@ read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serial
 acting, turn = DynamoHandler.call_action, threading.RLock()
 same, less = DynamoType.__eq__, DynamoType.__lt__
 copied, records, service = DynamoType.__deepcopy__, ShardIterator.get, DomainDispatcherApplication.get_backend_for_host
+model = utils._load_service_model
 pickled, client_of, service_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key)), once(lambda key: service(*key))
+model_of = once(lambda key: model(*key))
 
 
 def parse(definition):
@@ -127,6 +129,7 @@ def current(self, limit=1000):
 
 logging.getLogger("werkzeug").setLevel(logging.WARNING)
 DomainDispatcherApplication.get_backend_for_host = lambda self, host: service_of((self, host))
+utils._load_service_model = lambda service, kind: model_of((service, kind))
 IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
 BaseJSONSerializer._serialize_type_structure = structure

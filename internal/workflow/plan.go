@@ -100,9 +100,6 @@ func (c *Control) examine(ctx context.Context, p deploy.Principal, d deploy.Depl
 		x.quotas = append(x.quotas, x.calls[i].Quotas...)
 	}
 
-	// The first stands for all. What points deeper is often the cause of the rest: no zone offers an instance type that there is not.
-	slices.SortStableFunc(x.findings, func(a, b deploy.Finding) int { return strings.Count(b.Pointer, "/") - strings.Count(a.Pointer, "/") })
-
 	return x, nil
 }
 
