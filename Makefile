@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
-SOURCES   := $(shell find client cmd functions internal -name '*.go' -o -name prices.json -o -name needs.json) $(shell find internal/portal/dist -type f) go.mod go.sum
+SOURCES   := $(shell find client cmd functions internal -name '*.go' -o -name prices.json -o -name needs.json -o -name '*.py') $(shell find internal/portal/dist -type f) go.mod go.sum
 PAGE      := $(shell find internal/portal/web -type f)
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -tags lambda.norpc -ldflags '-s -w -X main.version=$(VERSION)'
