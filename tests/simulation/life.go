@@ -76,6 +76,8 @@ type caller struct {
 	w           *World
 	excused     bool
 	undisturbed *Report
+	// late: the API did not answer at first, and the caller came again later.
+	late bool
 
 	before    map[string]map[string]string
 	foreign   map[string]string
@@ -196,6 +198,8 @@ func (c *caller) repeat(ctx context.Context, call func(context.Context) (workflo
 			return admitted, err
 		}
 
+		c.late = true
+
 		time.Sleep(30 * time.Second)
 	}
 
@@ -268,8 +272,10 @@ func over(err error) bool {
 	return ok && (e.Class == deploy.Conflict || e.Code == "nothing_to_skip")
 }
 
-// cancel comes too late where a fault kept the caller until the create was done.
+// cancel comes too late where a fault, or a gust, kept the caller until the create was done.
 func (c *caller) cancel(ctx context.Context) error {
+	c.late = false
+
 	_, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
 		return c.w.Control.Cancel(ctx, c.who(), workflow.SteerRequest{Name: c.key().Name, Operation: c.operation})
 	})
@@ -278,7 +284,7 @@ func (c *caller) cancel(ctx context.Context) error {
 	}
 
 	record, err := c.w.Store.Load(ctx, c.key())
-	if err == nil && record.Operation.State == deploy.Succeeded && c.undisturbed != nil {
+	if err == nil && record.Operation.State == deploy.Succeeded && (c.late || c.undisturbed != nil) {
 		return errElsewhere
 	}
 
