@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,7 +55,8 @@ func startDynamoDB(b *testing.B) *dynamodb.Client {
 	endpoint := "http://127.0.0.1:" + port
 	_ = l.Close() // DynamoDB Local binds it itself
 
-	cmd := exec.CommandContext(b.Context(), "java", "-Djava.library.path=libs", "-Dsqlite4java.library.path=libs", "-cp", "libs/*",
+	// The benchmark's own context ends before its table is dropped.
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), "java", "-Djava.library.path=libs", "-Dsqlite4java.library.path=libs", "-cp", "libs/*",
 		"com.amazonaws.services.dynamodbv2.local.main.ServerRunner", "-inMemory", "-sharedDb", "-port", port)
 	cmd.Dir = filepath.Join(built, "dynamodb")
 
