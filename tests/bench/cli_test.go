@@ -22,6 +22,7 @@ func BenchmarkCommandLine(b *testing.B) {
 	ours, bare := program(b, dir, "../../cmd/metaflow-deployer", ""), program(b, dir, "barecli", "")
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"deployments":[]}`)) // a caller that left needs no answer
 	}))
 	defer server.Close()
