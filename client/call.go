@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -42,8 +43,8 @@ type call struct {
 	// key is the Idempotency-Key; one is made where the method is not repeatable by nature.
 	key    string
 	header map[string]string
-	// text: the answer is no JSON.
-	text  bool
+	// media is the answer's type; JSON if empty.
+	media string
 	tries int
 }
 
@@ -180,7 +181,7 @@ func (c *Client) send(ctx context.Context, r call, body []byte) (answer, error) 
 	}
 
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // what cannot be read is none
-	if len(text) > 0 && media != map[bool]string{false: "application/json", true: "text/plain"}[r.text] {
+	if len(text) > 0 && media != cmp.Or(r.media, "application/json") {
 		return answer{}, stranger(res.StatusCode)
 	}
 

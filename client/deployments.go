@@ -141,7 +141,12 @@ const (
 
 // Configuration answers the Metaflow configuration of an active deployment, byte for byte as it is to be kept.
 func (c *Client) Configuration(ctx context.Context, name string, f Format) ([]byte, error) {
-	a, err := c.do(ctx, call{method: http.MethodGet, path: deployment(name, "/configuration"), query: url.Values{"format": {string(f)}}, text: f == Env})
+	r := call{method: http.MethodGet, path: deployment(name, "/configuration"), query: url.Values{"format": {string(f)}}}
+	if f == Env {
+		r.media = "text/plain"
+	}
+
+	a, err := c.do(ctx, r)
 
 	return a.body, err
 }

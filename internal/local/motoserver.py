@@ -53,10 +53,10 @@ def once(work):
     """Remembers what came of the work for each input."""
     known, lock = {}, threading.Lock()
 
-    def done(key):
+    def done(*key):
         with lock:
             if key not in known:
-                known[key] = work(key)
+                known[key] = work(*key)
             return known[key]
 
     return done
@@ -65,10 +65,8 @@ def once(work):
 read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serialize_type_structure, lambda_eval_utils.boto_client_for
 acting, turn = DynamoHandler.call_action, threading.RLock()
 same, less = DynamoType.__eq__, DynamoType.__lt__
-copied, records, service = DynamoType.__deepcopy__, ShardIterator.get, DomainDispatcherApplication.get_backend_for_host
-model = utils._load_service_model
-pickled, client_of, service_of = once(lambda text: pickle.dumps(read(text)[0])), once(lambda key: client(*key)), once(lambda key: service(*key))
-model_of = once(lambda key: model(*key))
+copied, records = DynamoType.__deepcopy__, ShardIterator.get
+pickled, client_of = once(lambda text: pickle.dumps(read(text)[0])), once(client)
 
 
 def parse(definition):
@@ -128,12 +126,12 @@ def current(self, limit=1000):
 
 
 logging.getLogger("werkzeug").setLevel(logging.WARNING)
-DomainDispatcherApplication.get_backend_for_host = lambda self, host: service_of((self, host))
-utils._load_service_model = lambda service, kind: model_of((service, kind))
+DomainDispatcherApplication.get_backend_for_host = once(DomainDispatcherApplication.get_backend_for_host)
+utils._load_service_model = once(utils._load_service_model)
 IAMBackend._init_aws_policies = policies
 AmazonStateLanguageParser.parse = staticmethod(parse)
 BaseJSONSerializer._serialize_type_structure = structure
-lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of((region, service))
+lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=None: client_of(region, service)
 DynamoHandler.call_action = action
 DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, before
 SQSBackend.is_message_valid_based_on_retention_period = retained

@@ -277,8 +277,7 @@ func execute(t *testing.T, s *Stack, w *World, name, input string) *sfn.Describe
 
 // testConditions writes the same item from many sides at once, each on the condition that it is not there.
 func testConditions(t *testing.T, s *Stack, w *World) {
-	cfg := user(s, w)
-	client := dynamodb.NewFromConfig(cfg)
+	client := dynamodb.NewFromConfig(user(s, w))
 	for round := range 100 {
 		var (
 			all  sync.WaitGroup

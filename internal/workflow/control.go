@@ -371,16 +371,18 @@ func changed() error {
 
 // settled tries again what lost a race, for some seconds: while many steps end at once, whoever changes all of them loses often.
 func (c *Control) settled(ctx context.Context, busy string, act func() (Admitted, error)) (Admitted, error) {
-	for pause := 20 * time.Millisecond; pause < 4*time.Second; pause *= 2 {
+	for pause := 20 * time.Millisecond; ; pause *= 2 {
 		admitted, err := act()
-		if !errors.Is(err, store.ErrStale) {
+
+		switch {
+		case !errors.Is(err, store.ErrStale):
 			return admitted, err
+		case pause > 2*time.Second:
+			return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "%s", busy).WithRemedy("Try again in a second.")
 		}
 
 		c.Clock.Sleep(ctx, pause)
 	}
-
-	return Admitted{}, deploy.Errorf(deploy.Transient, "busy", "%s", busy).WithRemedy("Try again in a second.")
 }
 
 // remove admits a delete on a record as it was read.

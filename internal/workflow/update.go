@@ -1,7 +1,6 @@
 package workflow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,18 +199,19 @@ type ExtendRequest struct {
 // Extend moves a deployment's expiry to a time from now. It answers store.ErrNotFound, or *deploy.Error with code not_active or precondition_failed. A
 // repetition with the same claim moves nothing, and answers the deployment as it is by then.
 func (c *Control) Extend(ctx context.Context, p deploy.Principal, req ExtendRequest) (deploy.Deployment, error) {
-	var header *deploy.Deployment
+	header, repeated := deploy.Deployment{}, true
 
 	_, err := c.once(ctx, req.Claim, func() (Admitted, error) {
-		return c.settled(ctx, "The deployment changes too quickly.", func() (Admitted, error) {
-			d, err := c.extend(ctx, p, req)
-			header = &d
+		repeated = false
+
+		return c.settled(ctx, "The deployment changes too quickly.", func() (_ Admitted, err error) {
+			header, err = c.extend(ctx, p, req)
 
 			return Admitted{}, err
 		})
 	})
-	if err != nil || header != nil {
-		return *cmp.Or(header, &deploy.Deployment{}), err
+	if err != nil || !repeated {
+		return header, err
 	}
 
 	record, err := c.Store.Load(ctx, deploy.Key{Tenant: p.Tenant, Name: req.Name})
