@@ -1,4 +1,5 @@
-"""Starts moto without labours that cost more than all the rest of it, and with streams that last and conditions that hold. None of the labours changes an answer.
+"""Starts moto without labours that cost more than all the rest of it, and with streams that last, conditions that hold and executions that stop. None of
+the labours changes an answer.
 
 moto reads a state machine's definition anew when it is created and whenever it is executed, the better part of a second for a long
 one; it makes a client for each call of a function, reads each path again each time, and lists its own folders to find out which service a
@@ -14,6 +15,9 @@ moto lets two writes at once both find their condition true. DynamoDB does one a
 other, which costs nothing where one thread runs at a time anyway.
 
 moto counts all messages of a queue to find out how long that queue keeps one, for each message. Here it reads just that.
+
+moto cannot stop an execution that has not begun, and one that is stopped while its branches begin waits for them for ever. Here a stop waits for
+the beginning, and a branch that comes too late ends.
 
 Python looks through all that was ever made for what nobody needs any more each time that some hundred things are new, and moto makes and
 keeps a great many. Here it looks seldom.
@@ -42,9 +46,11 @@ from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_d
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import main
 from moto.sqs.models import SQSBackend
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import json_path
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 NOBODY = "000000000000"
 
@@ -66,6 +72,7 @@ read, walk, client = AmazonStateLanguageParser.parse, BaseJSONSerializer._serial
 acting, turn = DynamoHandler.call_action, threading.RLock()
 same, less = DynamoType.__eq__, DynamoType.__lt__
 copied, records = DynamoType.__deepcopy__, ShardIterator.get
+stop = ExecutionWorker.stop
 pickled, client_of = once(lambda text: pickle.dumps(read(text)[0])), once(client)
 
 
@@ -125,6 +132,22 @@ def current(self, limit=1000):
     return records(self, limit)
 
 
+def stopped(self, stop_date, error, cause):
+    end = time.monotonic() + 10
+    while (self.env is None or self.env.program_state() is None) and time.monotonic() < end:
+        time.sleep(0.001)
+    stop(self, stop_date, error, cause)
+
+
+def branch(self):
+    try:
+        self._program.eval(self.env)
+    except RuntimeError:
+        if self.env.is_running():
+            raise
+    self._branch_worker_comm.on_terminated(env=self.env)
+
+
 logging.getLogger("werkzeug").setLevel(logging.WARNING)
 DomainDispatcherApplication.get_backend_for_host = once(DomainDispatcherApplication.get_backend_for_host)
 utils._load_service_model = once(utils._load_service_model)
@@ -137,6 +160,7 @@ DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, be
 SQSBackend.is_message_valid_based_on_retention_period = retained
 StreamShard.__deepcopy__ = shard
 ShardIterator.get = current
+ExecutionWorker.stop, BranchWorker._thread_routine = stopped, branch
 json_path.parse = once(json_path.parse)
 responses.method_names_from_class = once(responses.method_names_from_class)
 gc.set_threshold(100_000, 50, 50)

@@ -225,6 +225,8 @@ func TestStack(t *testing.T) {
 		}
 	})
 
+	t.Run("WhatIsStoppedEnds", func(t *testing.T) { testStops(t, s, second) })
+
 	t.Run("ClosedWorldIsGone", func(t *testing.T) {
 		second.Close()
 		if _, err := s.pool.Invoke(t.Context(), second.Account, "api", []byte(`{}`)); err == nil {
@@ -300,6 +302,44 @@ func testConditions(t *testing.T, s *Stack, w *World) {
 		all.Wait()
 		if n := held.Load(); n != 1 {
 			t.Fatalf("round %d: %d writes found nothing there", round, n)
+		}
+	}
+}
+
+// testStops stops executions one moment later each, while their branches begin.
+func testStops(t *testing.T, s *Stack, w *World) {
+	var (
+		client   = sfn.NewFromConfig(user(s, w))
+		wait     = `{"StartAt":"Wait","States":{"Wait":{"Type":"Wait","Seconds":1,"Next":"Done"},"Done":{"Type":"Succeed"}}}`
+		branches = strings.Repeat(wait+",", 30) + wait
+	)
+	machine, err := client.CreateStateMachine(t.Context(), &sfn.CreateStateMachineInput{
+		Name: aws.String("branches"), RoleArn: aws.String("arn:aws:iam::" + w.Account + ":role/states"),
+		Definition: aws.String(`{"StartAt":"All","States":{"All":{"Type":"Parallel","End":true,"Branches":[` + branches + `]}}}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: machine.StateMachineArn, Name: aws.String(fmt.Sprintf("after-%d", i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * time.Millisecond)
+		if _, err := client.StopExecution(t.Context(), &sfn.StopExecutionInput{ExecutionArn: started.ExecutionArn}); err != nil {
+			t.Fatalf("stop after %d ms: %v", i, err)
+		}
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			out, err := client.DescribeExecution(t.Context(), &sfn.DescribeExecutionInput{ExecutionArn: started.ExecutionArn})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Status == sfntypes.ExecutionStatusAborted {
+				break
+			}
+			if out.Status != sfntypes.ExecutionStatusRunning || time.Now().After(end) {
+				t.Fatalf("stopped after %d ms, it is %s", i, out.Status)
+			}
 		}
 	}
 }

@@ -201,13 +201,9 @@ func (w *world) stop(id string) {
 					continue
 				}
 
-				// moto answers 500 for an execution whose thread has not begun.
-				_, err := w.aws.sfn.StopExecution(w.Context(), &sfn.StopExecutionInput{ExecutionArn: e.ExecutionArn})
-				if err == nil {
-					return
-				}
+				must[*sfn.StopExecutionOutput](w)(w.aws.sfn.StopExecution(w.Context(), &sfn.StopExecutionInput{ExecutionArn: e.ExecutionArn}))
 
-				w.Log("stop again:", err)
+				return
 			}
 		}
 	}
