@@ -26,111 +26,107 @@ type rule struct {
 //
 // Sources: the service API references ("Common errors" and each operation's errors), the EC2 user guide's "Error codes for the Amazon EC2 API", and what
 // the Terraform AWS provider retries in internal/service/{ec2,iam,batch,s3}.
-func rules() []rule {
-	return []rule{
-		// Gone.
-		{"NoSuchEntity*", "", deploy.Gone},
-		{"NoSuchBucket", "", deploy.Gone},
-		{"NoSuchKey", "", deploy.Gone},
-		{"NotFound", "", deploy.Gone}, // HeadBucket has no body, hence no better code
-		{"Gateway.NotAttached", "", deploy.Gone},
-		{"NatGatewayNotFound", "", deploy.Gone},
-		{"InvalidLaunchTemplateName.NotFoundException", "", deploy.Gone},
-		{"ClientException", "does not exist", deploy.Gone},
-		{"ClientException", "not found", deploy.Gone},
-		// Wait.
-		{"ClientException", "resource is being modified", deploy.NotReady},
-		{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
-		{"ClientException", "is not in VALID state", deploy.NotReady}, // an environment that somebody else updates, of a queue that is being made
-		{"ClientException", "Too Many Requests", deploy.Throttled},
-		{"ClientException", "limit", deploy.Quota},
-		{"ClientException", "already exists", deploy.Conflict},
-		{"ClientException", "is not authorized", deploy.Denied},
-		{"ClientException", "", deploy.Invalid},
-		{"ServerException", "", deploy.Transient},
-		{"DependencyViolation", "", deploy.NotReady},
-		{"IncorrectState", "", deploy.NotReady},
-		{"IncorrectInstanceState", "", deploy.NotReady},
-		{"DeleteConflict", "", deploy.NotReady},
-		{"ConcurrentModification*", "", deploy.NotReady},
-		{"EntityTemporarilyUnmodifiable", "", deploy.NotReady},
-		{"OperationAborted", "", deploy.NotReady},
-		{"BucketNotEmpty", "", deploy.NotReady},
-		{"MalformedPolicyDocument", "Invalid principal", deploy.NotReady},
-		{"MalformedPolicy", "Invalid principal", deploy.NotReady},
-		// Throttled.
-		{"RequestLimitExceeded", "", deploy.Throttled},
-		{"Throttling*", "", deploy.Throttled},
-		{"*ThrottlingException", "", deploy.Throttled},
-		{"ThrottledException", "", deploy.Throttled},
-		{"TooManyRequestsException", "", deploy.Throttled},
-		{"ProvisionedThroughputExceededException", "", deploy.Throttled},
-		{"RequestThrottled*", "", deploy.Throttled},
-		{"SlowDown", "", deploy.Throttled},
-		{"EC2ThrottledException", "", deploy.Throttled},
-		{"BandwidthLimitExceeded", "", deploy.Throttled},
-		// Transient.
-		{"InternalError", "", deploy.Transient},
-		{"InternalFailure", "", deploy.Transient},
-		{"InternalServerError", "", deploy.Transient},
-		{"ServiceFailure", "", deploy.Transient},
-		{"ServiceUnavailable*", "", deploy.Transient},
-		{"Unavailable", "", deploy.Transient},
-		{"RequestTimeout*", "", deploy.Transient},
-		{"TransactionInProgressException", "", deploy.Transient},
-		{"TransactionConflictException", "", deploy.Transient},
-		{"TransactionCanceledException", "", deploy.Transient}, // a lost condition never gets here: store/dynamo answers ErrStale
-		// Conflict.
-		{"BucketAlreadyExists", "", deploy.Conflict},
-		{"BucketAlreadyOwnedByYou", "", deploy.Conflict},
-		{"EntityAlreadyExists", "", deploy.Conflict},
-		{"*AlreadyExists*", "", deploy.Conflict},
-		{"*.Duplicate", "", deploy.Conflict},
-		{"Resource.AlreadyAssociated", "", deploy.Conflict},
-		{"ResourceInUseException", "", deploy.Conflict},
-		// Denied.
-		{"AccessDenied*", "", deploy.Denied},
-		{"UnauthorizedOperation", "", deploy.Denied},
-		{"AuthFailure*", "", deploy.Denied},
-		{"UnrecognizedClientException", "", deploy.Denied},
-		{"ExpiredToken*", "", deploy.Denied},
-		{"InvalidClientTokenId", "", deploy.Denied},
-		{"OptInRequired", "", deploy.Denied},
-		{"Forbidden", "", deploy.Denied},
-		{"UnmodifiableEntity", "", deploy.Denied},
-		// Capacity and quota.
-		{"InsufficientInstanceCapacity", "", deploy.Capacity},
-		{"Insufficient*Capacity*", "", deploy.Capacity},
-		{"NotAvailableInZone", "", deploy.Capacity},
-		{"*LimitExceeded*", "", deploy.Quota},
-		{"*QuotaExceeded*", "", deploy.Quota},
-		{"TooManyBuckets", "", deploy.Quota},
-		// Invalid.
-		{"Malformed*", "", deploy.Invalid},
-		{"Validation*", "", deploy.Invalid},
-		{"MissingParameter", "", deploy.Invalid},
-		{"Unsupported*", "", deploy.Invalid},
-		{"*NotFoundException", "", deploy.Gone},
-	}
+var rules = []rule{ //nolint:gochecknoglobals // a table
+	// Gone.
+	{"NoSuchEntity*", "", deploy.Gone},
+	{"NoSuchBucket", "", deploy.Gone},
+	{"NoSuchKey", "", deploy.Gone},
+	{"NotFound", "", deploy.Gone}, // HeadBucket has no body, hence no better code
+	{"Gateway.NotAttached", "", deploy.Gone},
+	{"NatGatewayNotFound", "", deploy.Gone},
+	{"InvalidLaunchTemplateName.NotFoundException", "", deploy.Gone},
+	{"ClientException", "does not exist", deploy.Gone},
+	{"ClientException", "not found", deploy.Gone},
+	// Wait.
+	{"ClientException", "resource is being modified", deploy.NotReady},
+	{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
+	{"ClientException", "is not in VALID state", deploy.NotReady}, // an environment that somebody else updates, of a queue that is being made
+	{"ClientException", "Too Many Requests", deploy.Throttled},
+	{"ClientException", "limit", deploy.Quota},
+	{"ClientException", "already exists", deploy.Conflict},
+	{"ClientException", "is not authorized", deploy.Denied},
+	{"ClientException", "", deploy.Invalid},
+	{"ServerException", "", deploy.Transient},
+	{"DependencyViolation", "", deploy.NotReady},
+	{"IncorrectState", "", deploy.NotReady},
+	{"IncorrectInstanceState", "", deploy.NotReady},
+	{"DeleteConflict", "", deploy.NotReady},
+	{"ConcurrentModification*", "", deploy.NotReady},
+	{"EntityTemporarilyUnmodifiable", "", deploy.NotReady},
+	{"OperationAborted", "", deploy.NotReady},
+	{"BucketNotEmpty", "", deploy.NotReady},
+	{"MalformedPolicyDocument", "Invalid principal", deploy.NotReady},
+	{"MalformedPolicy", "Invalid principal", deploy.NotReady},
+	// Throttled.
+	{"RequestLimitExceeded", "", deploy.Throttled},
+	{"Throttling*", "", deploy.Throttled},
+	{"*ThrottlingException", "", deploy.Throttled},
+	{"ThrottledException", "", deploy.Throttled},
+	{"TooManyRequestsException", "", deploy.Throttled},
+	{"ProvisionedThroughputExceededException", "", deploy.Throttled},
+	{"RequestThrottled*", "", deploy.Throttled},
+	{"SlowDown", "", deploy.Throttled},
+	{"EC2ThrottledException", "", deploy.Throttled},
+	{"BandwidthLimitExceeded", "", deploy.Throttled},
+	// Transient.
+	{"InternalError", "", deploy.Transient},
+	{"InternalFailure", "", deploy.Transient},
+	{"InternalServerError", "", deploy.Transient},
+	{"ServiceFailure", "", deploy.Transient},
+	{"ServiceUnavailable*", "", deploy.Transient},
+	{"Unavailable", "", deploy.Transient},
+	{"RequestTimeout*", "", deploy.Transient},
+	{"TransactionInProgressException", "", deploy.Transient},
+	{"TransactionConflictException", "", deploy.Transient},
+	{"TransactionCanceledException", "", deploy.Transient}, // a lost condition never gets here: store/dynamo answers ErrStale
+	// Conflict.
+	{"BucketAlreadyExists", "", deploy.Conflict},
+	{"BucketAlreadyOwnedByYou", "", deploy.Conflict},
+	{"EntityAlreadyExists", "", deploy.Conflict},
+	{"*AlreadyExists*", "", deploy.Conflict},
+	{"*.Duplicate", "", deploy.Conflict},
+	{"Resource.AlreadyAssociated", "", deploy.Conflict},
+	{"ResourceInUseException", "", deploy.Conflict},
+	// Denied.
+	{"AccessDenied*", "", deploy.Denied},
+	{"UnauthorizedOperation", "", deploy.Denied},
+	{"AuthFailure*", "", deploy.Denied},
+	{"UnrecognizedClientException", "", deploy.Denied},
+	{"ExpiredToken*", "", deploy.Denied},
+	{"InvalidClientTokenId", "", deploy.Denied},
+	{"OptInRequired", "", deploy.Denied},
+	{"Forbidden", "", deploy.Denied},
+	{"UnmodifiableEntity", "", deploy.Denied},
+	// Capacity and quota.
+	{"InsufficientInstanceCapacity", "", deploy.Capacity},
+	{"Insufficient*Capacity*", "", deploy.Capacity},
+	{"NotAvailableInZone", "", deploy.Capacity},
+	{"*LimitExceeded*", "", deploy.Quota},
+	{"*QuotaExceeded*", "", deploy.Quota},
+	{"TooManyBuckets", "", deploy.Quota},
+	// Invalid.
+	{"Malformed*", "", deploy.Invalid},
+	{"Validation*", "", deploy.Invalid},
+	{"MissingParameter", "", deploy.Invalid},
+	{"Unsupported*", "", deploy.Invalid},
+	{"*NotFoundException", "", deploy.Gone},
 }
 
 // invalidRules hold for codes that start with "Invalid", which EC2, IAM, S3 and Batch use for nearly everything.
-func invalidRules() []rule {
-	return []rule{
-		{"InvalidClientTokenId", "", deploy.Denied},
-		{"InvalidGroup.InUse", "", deploy.NotReady},
-		{"InvalidIPAddress.InUse", "", deploy.NotReady},
-		{"Invalid*.NotFound*", "", deploy.Gone},
-		{"Invalid*NotFound", "", deploy.Gone},
-		{"Invalid*AlreadyExists*", "", deploy.Conflict},
-		{"Invalid*.Duplicate", "", deploy.Conflict},
-		{"InvalidVpcState", "", deploy.NotReady},
-		{"InvalidSubnet.Conflict", "", deploy.Conflict},
-		{"InvalidBucketState", "", deploy.Conflict},
-		{"InvalidInput", "has been taken in this account", deploy.Conflict},
-		{"InvalidParameterValue", "Invalid IAM Instance Profile name", deploy.NotReady},
-		{"Invalid*", "", deploy.Invalid},
-	}
+var invalidRules = []rule{ //nolint:gochecknoglobals // a table
+	{"InvalidClientTokenId", "", deploy.Denied},
+	{"InvalidGroup.InUse", "", deploy.NotReady},
+	{"InvalidIPAddress.InUse", "", deploy.NotReady},
+	{"Invalid*.NotFound*", "", deploy.Gone},
+	{"Invalid*NotFound", "", deploy.Gone},
+	{"Invalid*AlreadyExists*", "", deploy.Conflict},
+	{"Invalid*.Duplicate", "", deploy.Conflict},
+	{"InvalidVpcState", "", deploy.NotReady},
+	{"InvalidSubnet.Conflict", "", deploy.Conflict},
+	{"InvalidBucketState", "", deploy.Conflict},
+	{"InvalidInput", "has been taken in this account", deploy.Conflict},
+	{"InvalidParameterValue", "Invalid IAM Instance Profile name", deploy.NotReady},
+	{"Invalid*", "", deploy.Invalid},
 }
 
 // Classify puts any error that came out of an SDK call into a class. A *deploy.Error in the chain is returned as it is. What carries no AWS answer (the
@@ -215,9 +211,9 @@ func call(err error) string {
 func match(api smithy.APIError) deploy.Class {
 	code, message := api.ErrorCode(), api.ErrorMessage()
 
-	list := rules()
+	list := rules
 	if strings.HasPrefix(code, "Invalid") {
-		list = invalidRules()
+		list = invalidRules
 	}
 
 	for _, r := range list {
@@ -235,11 +231,11 @@ func match(api smithy.APIError) deploy.Class {
 
 // glob matches with * for any run of characters.
 func glob(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
+	if !strings.Contains(pattern, "*") {
 		return pattern == s
 	}
 
+	parts := strings.Split(pattern, "*")
 	if !strings.HasPrefix(s, parts[0]) {
 		return false
 	}

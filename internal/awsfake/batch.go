@@ -152,11 +152,7 @@ func (b *Batch) DescribeComputeEnvironments(ctx context.Context, in *batch.Descr
 
 		var all []types.ComputeEnvironmentDetail
 
-		for _, e := range sorted(b.environments) {
-			if !batchListed(in.ComputeEnvironments, e.ComputeEnvironmentName, e.ComputeEnvironmentArn) {
-				continue
-			}
-
+		for _, e := range batchListed(b.environments, in.ComputeEnvironments) {
 			d := e.ComputeEnvironmentDetail
 			d.ComputeResources, d.Tags = cloneResources(d.ComputeResources), maps.Clone(d.Tags)
 			all = append(all, d)
@@ -382,11 +378,7 @@ func (b *Batch) DescribeJobQueues(ctx context.Context, in *batch.DescribeJobQueu
 
 		var all []types.JobQueueDetail
 
-		for _, q := range sorted(b.queues) {
-			if !batchListed(in.JobQueues, q.JobQueueName, q.JobQueueArn) {
-				continue
-			}
-
+		for _, q := range batchListed(b.queues, in.JobQueues) {
 			d := q.JobQueueDetail
 			d.ComputeEnvironmentOrder, d.Tags = slices.Clone(d.ComputeEnvironmentOrder), maps.Clone(d.Tags)
 			all = append(all, d)
@@ -667,8 +659,8 @@ func (b *Batch) letGo(q *queue) {
 }
 
 func (b *Batch) lookup(nameOrARN *string) *environment {
-	for _, e := range b.environments {
-		if batchListed([]string{aws.ToString(nameOrARN)}, e.ComputeEnvironmentName, e.ComputeEnvironmentArn) && e.Status != types.CEStatusDeleted {
+	for _, e := range batchListed(b.environments, []string{aws.ToString(nameOrARN)}) {
+		if e.Status != types.CEStatusDeleted {
 			return e
 		}
 	}
@@ -692,8 +684,8 @@ func (b *Batch) environment(nameOrARN *string, verb string) (*environment, error
 
 // queue finds one that may be changed now.
 func (b *Batch) queue(nameOrARN *string, verb string) (*queue, error) {
-	for _, q := range b.queues {
-		if !batchListed([]string{aws.ToString(nameOrARN)}, q.JobQueueName, q.JobQueueArn) || q.Status == types.JQStatusDeleted {
+	for _, q := range batchListed(b.queues, []string{aws.ToString(nameOrARN)}) {
+		if q.Status == types.JQStatusDeleted {
 			continue
 		}
 
@@ -729,10 +721,26 @@ func batchName(n string) error {
 	return nil
 }
 
-// batchListed applies a list of names and ARNs; an empty one wants everything.
-func batchListed(list []string, name, arn *string) bool {
-	return len(list) == 0 || slices.Contains(list, aws.ToString(name)) || slices.Contains(list, aws.ToString(arn))
+// batchListed finds what a list of names and ARNs names, in the order of names; an empty list wants everything.
+func batchListed[T interface{ arn() *string }](all map[string]T, list []string) []T {
+	if len(list) == 0 {
+		return sorted(all)
+	}
+
+	named := map[string]T{}
+
+	for _, nameOrARN := range list {
+		name := nameOrARN[strings.LastIndex(nameOrARN, "/")+1:]
+		if v, ok := all[name]; ok && (nameOrARN == name || nameOrARN == aws.ToString(v.arn())) {
+			named[name] = v
+		}
+	}
+
+	return sorted(named)
 }
+
+func (e *environment) arn() *string { return e.ComputeEnvironmentArn }
+func (q *queue) arn() *string       { return q.JobQueueArn }
 
 // batchPage cuts one page of at most 100 out of a list; the token is the place to go on.
 func batchPage[T any](all []T, size *int32, token *string) ([]T, *string, error) {

@@ -83,8 +83,18 @@ func (e *EC2) visible(at time.Time) bool { return !e.w.Now().Before(at.Add(e.Lag
 
 // remembered is what a client token stands for: a digest of the request, and what it was answered.
 type remembered struct {
+	born
+
 	request [sha256.Size]byte
 	answer  any
+}
+
+// ForgetTokens drops the client tokens that were used before a time: a large simulation need not keep what nobody will repeat. It is no call of EC2.
+func (e *EC2) ForgetTokens(before time.Time) {
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+
+	maps.DeleteFunc(e.tokens, func(_ string, r remembered) bool { return r.at.Before(before) })
 }
 
 // once answers a repeated create as it answered the first, also when its object is gone; the same token with other parameters is refused
@@ -115,38 +125,38 @@ func once[O any](e *EC2, token *string, in any, act func() (O, error)) (O, error
 
 	out, err := act()
 	if err == nil {
-		e.tokens[key] = remembered{request: request, answer: out}
+		e.tokens[key] = remembered{born: e.now(), request: request, answer: out}
 	}
 
 	return out, err
 }
 
-// tagged lists what the filters by tag leave over, in the order of ids; selected applies the others. In an account full of things, sorting all of them for
-// each call would take most of a simulation's time.
+// tagged lists what the filters by tag leave over, in the order of ids; selected applies the others.
 func tagged[T interface{ labels() map[string]string }](all map[string]T, filters []types.Filter) []T {
-	var ids []string
+	type want struct {
+		key    string
+		values []string
+	}
 
-	for id, v := range all {
-		tags := v.labels()
+	var wanted []want
 
-		if !slices.ContainsFunc(filters, func(f types.Filter) bool {
-			key, isTag := strings.CutPrefix(aws.ToString(f.Name), "tag:")
-			have, set := tags[key]
-
-			return isTag && (!set || !slices.Contains(f.Values, have))
-		}) {
-			ids = append(ids, id)
+	for _, f := range filters {
+		if key, isTag := strings.CutPrefix(aws.ToString(f.Name), "tag:"); isTag {
+			wanted = append(wanted, want{key, f.Values})
 		}
 	}
 
-	slices.Sort(ids)
+	return picked(all, func(v T) bool {
+		tags := v.labels()
 
-	left := make([]T, len(ids))
-	for i, id := range ids {
-		left[i] = all[id]
-	}
+		for _, w := range wanted {
+			if have, set := tags[w.key]; !set || !slices.Contains(w.values, have) {
+				return false
+			}
+		}
 
-	return left
+		return true
+	})
 }
 
 func (v *vpc) labels() map[string]string      { return v.tags }

@@ -10,9 +10,24 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 // sorted lists the values in the order of their keys, so that a world answers the same on every run.
 func sorted[V any](m map[string]V) []V {
-	list := make([]V, 0, len(m))
-	for _, k := range sortedKeys(m) {
-		list = append(list, m[k])
+	return picked(m, func(V) bool { return true })
+}
+
+// picked is sorted without those that are not wanted. In an account full of things, sorting all of them for each call would take most of a simulation's time.
+func picked[V any](m map[string]V, wanted func(V) bool) []V {
+	var keys []string
+
+	for k, v := range m {
+		if wanted(v) {
+			keys = append(keys, k)
+		}
+	}
+
+	slices.Sort(keys)
+
+	list := make([]V, len(keys))
+	for i, k := range keys {
+		list[i] = m[k]
 	}
 
 	return list

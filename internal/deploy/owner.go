@@ -189,8 +189,10 @@ func Hash(v any) string {
 	return digest(8, string(b))
 }
 
+var lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567") //nolint:gochecknoglobals // RFC 4648's alphabet in lower case
+
 func digest(n int, parts ...string) string {
-	var text []byte
+	text := make([]byte, 0, 256)
 	for _, p := range parts {
 		// Lengths keep ("ab","c") apart from ("a","bc").
 		text = append(append(strconv.AppendInt(text, int64(len(p)), 10), ':'), p...)
@@ -198,5 +200,5 @@ func digest(n int, parts ...string) string {
 
 	sum := sha256.Sum256(text)
 
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:n]
+	return lower.EncodeToString(sum[:])[:n]
 }

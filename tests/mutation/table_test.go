@@ -555,7 +555,7 @@ func awsMutations() []mutation {
 		{"throttled-is-invalid", "a throttle would fail the operation", file, `{"Throttling*", "", deploy.Throttled},`, `{"Throttling*", "", deploy.Invalid},`, tests},
 		{
 			"message-ignored", "Batch says ClientException for everything: a resource being modified would fail the operation", file,
-			`		{"ClientException", "resource is being modified", deploy.NotReady},
+			`	{"ClientException", "resource is being modified", deploy.NotReady},
 `, "", tests,
 		},
 		{"dependency-is-final", "the first lingering network interface would end a delete", file, `{"DependencyViolation", "", deploy.NotReady},`, `{"DependencyViolation", "", deploy.Conflict},`, tests},
@@ -627,12 +627,12 @@ func trapMutations() []mutation {
 	)
 
 	return []mutation{
-		{"throttle-ec2", "EC2's word for a throttle would fail the operation", answers, `		{"RequestLimitExceeded", "", deploy.Throttled},
+		{"throttle-ec2", "EC2's word for a throttle would fail the operation", answers, `	{"RequestLimitExceeded", "", deploy.Throttled},
 `, "", reads},
-		{"throttle-batch", "Batch's word for a throttle would fail the operation", answers, `		{"TooManyRequestsException", "", deploy.Throttled},
+		{"throttle-batch", "Batch's word for a throttle would fail the operation", answers, `	{"TooManyRequestsException", "", deploy.Throttled},
 `, "", reads},
 		{"throttle-s3", "S3's word for a throttle would fail the operation", answers, `{"SlowDown", "", deploy.Throttled}`, `{"SlowDown", "", deploy.Invalid}`, reads},
-		{"batch-relationship", "what Batch remembers of a queue that is gone would fail a delete", answers, `		{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
+		{"batch-relationship", "what Batch remembers of a queue that is gone would fail a delete", answers, `	{"ClientException", "found existing JobQueue relationship", deploy.NotReady},
 `, "", reads},
 		{
 			"queue-environments", "an environment that somebody else updates would fail the queue", answers,

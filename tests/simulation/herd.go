@@ -88,6 +88,8 @@ func (b *tokens) take(now time.Time) bool {
 const (
 	startSize, startRate = 1300, 300
 	concurrency          = 1000
+	// operations are those that a tenant, which has an account-Region of its own here, may have at work: TenantLimits' default in template.yaml.
+	operations = 10
 	// apiTimeout is the Timeout of the api function in template.yaml.
 	apiTimeout = 29 * time.Second
 )
@@ -182,8 +184,13 @@ func (h *Herd) Run(ctx context.Context) (HerdReport, error) {
 	return h.count, nil
 }
 
-// harvest counts those that have ended and lets go of their records: ten thousand of them would be most of what is in memory.
+// harvest counts those that have ended and lets go of their records, and of tokens that nobody uses again: of ten thousand deployments they would be most
+// of what is in memory.
 func (h *Herd) harvest(ctx context.Context, left map[int]bool) error {
+	for _, w := range h.cells {
+		w.AWS.EC2.ForgetTokens(time.Now().Add(-2 * lambdaTimeout))
+	}
+
 	keys, err := h.store.Unfinished(ctx, time.Now().Add(24*time.Hour), h.Deployments)
 	if err != nil {
 		return err
@@ -206,6 +213,10 @@ func (h *Herd) harvest(ctx context.Context, left map[int]bool) error {
 
 		if err != nil {
 			return err
+		}
+
+		if record.Deployment.Queued {
+			continue
 		}
 
 		op := record.Operation
@@ -268,6 +279,8 @@ func (h *Herd) settle(w *World, i int) {
 	starter := awssfn.New(engine{h}, "arn:aws:states:us-east-1:123456789012:stateMachine:deployment")
 	w.Control.Starter, w.Dog.Starter, w.Queue.Starter = starter, starter, starter
 	w.Control.NewID = h.cells[0].newID
+	limits := deploy.Limits{Default: deploy.Usage{Operations: operations}}
+	w.Control.Limits, w.Queue.Limits = limits, limits
 	// The quotas of VPCs and gateways are raised to what Batch's own, which cannot be raised, let in.
 	w.Control.Quota = func(_ context.Context, _, _ string, otherwise int) int { return max(otherwise, 50) }
 	w.Control.Log, w.Dog.Log, w.conductor.Log, w.Queue.Log = silent(), silent(), silent(), silent()
@@ -301,7 +314,7 @@ func (h *Herd) settle(w *World, i int) {
 
 		return awsfake.Fault{Before: broken(Throttle)}
 	}
-	w.admit, w.heard = h.admit, h.heard
+	w.admit, w.heard, w.over = h.admit, h.heard, h.over
 }
 
 // admit is Lambda's concurrency.
@@ -338,6 +351,24 @@ func (h *Herd) heard(in workflow.Input) {
 	if _, known := h.begun[in.Operation]; !known {
 		h.begun[in.Operation] = time.Now()
 	}
+}
+
+// over is Step Functions' event to the watchdog's function, which Lambda repeats until there is room for it.
+func (h *Herd) over(e workflow.Execution) {
+	go func() {
+		w := h.cell(e.Tenant)
+
+		leave, err := h.admit()
+		if err != nil {
+			time.AfterFunc(time.Minute, func() { h.over(e) })
+
+			return
+		}
+		defer leave()
+
+		// What fails is the schedule's.
+		_ = w.Call(context.Background(), "watchdog", func(ctx context.Context) error { return w.Queue.Advance(ctx, e.Tenant) })
+	}()
 }
 
 // create is one caller, who comes at once with all others and tries again within half a minute when Lambda has no room for the call or the checks before

@@ -75,9 +75,10 @@ type World struct {
 	cost       Cost
 	logs       bytes.Buffer
 	quiet      bool // keep no journal of points
-	// admit, where set, may refuse an invocation; heard, where set, is told of those that begin.
+	// admit, where set, may refuse an invocation; heard, where set, is told of those that begin, and over of executions that ended.
 	admit func() (done func(), err error)
 	heard func(workflow.Input)
+	over  func(workflow.Execution)
 }
 
 // execution is one run of the state machine.
@@ -388,6 +389,11 @@ func (w *World) execute(ctx context.Context, name string, r *execution, e workfl
 		w.mu.Unlock()
 
 		r.cancel()
+
+		if w.over != nil {
+			w.over(e)
+		}
+
 		w.wait.Done()
 	})
 }

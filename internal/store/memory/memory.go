@@ -2,9 +2,10 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ type Store struct {
 	Moved func(key deploy.Key, from, to deploy.Phase)
 
 	mu      sync.Mutex
-	records map[deploy.Key]*record
+	records map[string]map[string]*record // by tenant and name
 	claims  map[store.Claim]claimed
 	orphans map[string]deploy.Orphan
 	sweeps  map[string]deploy.Sweep
@@ -58,17 +59,36 @@ var (
 type record struct {
 	header     deploy.Deployment
 	operations map[string]deploy.Operation
-	resources  map[deploy.Ref]*frozen
+	resources  []*frozen // by their refs
+}
+
+// place is where a resource stands, or would stand.
+func (r *record) place(ref deploy.Ref) (i int, found bool) {
+	return slices.BinarySearchFunc(r.resources, ref, func(x *frozen, ref deploy.Ref) int { return cmp.Compare(x.Ref, ref) })
 }
 
 // version is that of a resource, 0 if there is none.
 func (r *record) version(ref deploy.Ref) int64 {
-	if x := r.resources[ref]; x != nil {
-		return x.Version
+	if i, found := r.place(ref); found {
+		return r.resources[i].Version
 	}
 
 	return 0
 }
+
+// put writes a resource as its next version.
+func (r *record) put(x deploy.Resource) {
+	f := freeze(x)
+	f.Version++
+
+	if i, found := r.place(x.Ref); found {
+		r.resources[i] = &f
+	} else {
+		r.resources = slices.Insert(r.resources, i, &f)
+	}
+}
+
+func (s *Store) record(key deploy.Key) *record { return s.records[key.Tenant][key.Name] }
 
 type claimed struct {
 	claim  store.Claim
@@ -79,7 +99,7 @@ type claimed struct {
 // New makes an empty store on the computer's clock.
 func New() *Store {
 	return &Store{
-		Now: time.Now, records: map[deploy.Key]*record{}, claims: map[store.Claim]claimed{},
+		Now: time.Now, records: map[string]map[string]*record{}, claims: map[store.Claim]claimed{},
 		orphans: map[string]deploy.Orphan{}, sweeps: map[string]deploy.Sweep{},
 		events: map[deploy.Key][]deploy.Event{}, entries: map[entryID]deploy.Entry{}, usage: map[string]deploy.Usage{}, grants: map[grantID]deploy.Grant{},
 		webhooks: map[webhookID]deploy.Webhook{}, callbacks: map[callbackID]deploy.Callback{},
@@ -124,7 +144,7 @@ func do[T any](ctx context.Context, s *Store, method string, key deploy.Key, act
 // Load implements store.Store.
 func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error) {
 	return do(ctx, s, "Load", key, func() (*store.Record, error) {
-		r := s.records[key]
+		r := s.record(key)
 		if r == nil || r.header.Version == 0 {
 			return nil, store.ErrNotFound
 		}
@@ -135,8 +155,8 @@ func (s *Store) Load(ctx context.Context, key deploy.Key) (*store.Record, error)
 		}
 
 		out := store.Record{Deployment: r.header, Operation: op, Resources: make([]deploy.Resource, 0, len(r.resources))}
-		for _, ref := range slices.Sorted(maps.Keys(r.resources)) {
-			out.Resources = append(out.Resources, r.resources[ref].thaw())
+		for _, x := range r.resources {
+			out.Resources = append(out.Resources, x.thaw())
 		}
 
 		detach(reflect.ValueOf(&out.Deployment).Elem())
@@ -173,9 +193,9 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 		return err
 	}
 
-	r := s.records[key]
+	r := s.record(key)
 	if r == nil {
-		r = &record{operations: map[string]deploy.Operation{}, resources: map[deploy.Ref]*frozen{}}
+		r = &record{operations: map[string]deploy.Operation{}}
 	}
 
 	if s.stale(key, r, change) {
@@ -188,7 +208,11 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 		}
 	}
 
-	s.records[key] = r
+	if s.records[key.Tenant] == nil {
+		s.records[key.Tenant] = map[string]*record{}
+	}
+
+	s.records[key.Tenant][key.Name] = r
 
 	if change.Deployment != nil {
 		if to := change.Deployment.Phase; s.Moved != nil && to != r.header.Phase {
@@ -206,13 +230,13 @@ func (s *Store) commit(key deploy.Key, change *store.Change) error {
 	}
 
 	for i := range change.Resources {
-		x := freeze(change.Resources[i])
-		x.Version++
-		r.resources[x.Ref] = &x
+		r.put(change.Resources[i])
 	}
 
 	for _, x := range change.Drop {
-		delete(r.resources, x.Ref)
+		if i, found := r.place(x.Ref); found {
+			r.resources = slices.Delete(r.resources, i, i+1)
+		}
 	}
 
 	if a := change.Answer; a != nil {
@@ -235,7 +259,7 @@ func (s *Store) Forget(key deploy.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	delete(s.records, key)
+	delete(s.records[key.Tenant], key.Name)
 	delete(s.events, key)
 }
 
@@ -258,7 +282,7 @@ func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 	}
 
 	for _, x := range change.Drop {
-		if found, ok := r.resources[x.Ref]; !ok || found.Version != x.Version {
+		if i, found := r.place(x.Ref); !found || r.resources[i].Version != x.Version {
 			return true
 		}
 	}
@@ -287,14 +311,12 @@ func (s *Store) stale(key deploy.Key, r *record, change *store.Change) bool {
 // Save implements store.Store.
 func (s *Store) Save(ctx context.Context, key deploy.Key, x *deploy.Resource) error {
 	_, err := do(ctx, s, "Save", key, func() (struct{}, error) {
-		r := s.records[key]
+		r := s.record(key)
 		if r == nil || r.version(x.Ref) != x.Version {
 			return struct{}{}, store.ErrStale
 		}
 
-		saved := freeze(*x)
-		saved.Version++
-		r.resources[x.Ref] = &saved
+		r.put(*x)
 
 		return struct{}{}, nil
 	})
@@ -308,7 +330,7 @@ func (s *Store) Save(ctx context.Context, key deploy.Key, x *deploy.Resource) er
 // Operation implements store.Store.
 func (s *Store) Operation(ctx context.Context, key deploy.Key, id string) (deploy.Operation, error) {
 	return do(ctx, s, "Operation", key, func() (deploy.Operation, error) {
-		if r := s.records[key]; r != nil {
+		if r := s.record(key); r != nil {
 			if op, ok := r.operations[id]; ok {
 				return *clone(&op), nil
 			}
@@ -323,7 +345,7 @@ func (s *Store) Operations(ctx context.Context, key deploy.Key, size int, after 
 	return do(ctx, s, "Operations", key, func() ([]deploy.Operation, error) {
 		var ops []deploy.Operation
 
-		if r := s.records[key]; r != nil {
+		if r := s.record(key); r != nil {
 			for _, op := range r.operations {
 				if after == "" || op.ID < after {
 					ops = append(ops, *clone(&op))
@@ -342,8 +364,8 @@ func (s *Store) Deployments(ctx context.Context, list store.List) (page []deploy
 	page, err = do(ctx, s, "Deployments", deploy.Key{Tenant: list.Tenant}, func() ([]deploy.Deployment, error) {
 		var all []deploy.Deployment
 
-		for key, r := range s.records {
-			if key.Tenant != list.Tenant || key.Name <= list.After || r.header.Version == 0 || r.header.Phase == deploy.PhaseDeleted && !list.Deleted {
+		for name, r := range s.records[list.Tenant] {
+			if name <= list.After || r.header.Version == 0 || r.header.Phase == deploy.PhaseDeleted && !list.Deleted {
 				continue
 			}
 
@@ -368,30 +390,39 @@ func (s *Store) Deployments(ctx context.Context, list store.List) (page []deploy
 // Unfinished implements store.Store.
 func (s *Store) Unfinished(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error) {
 	return do(ctx, s, "Unfinished", deploy.Key{}, func() ([]deploy.Key, error) {
-		return s.due(limit, func(d deploy.Deployment) bool { return d.Unfinished && !d.Queued && d.CheckTime.Before(before) }), nil
+		return due(s.everywhere(), limit, func(d *deploy.Deployment) bool { return d.Unfinished && !d.Queued && d.CheckTime.Before(before) }), nil
 	})
 }
 
-// due lists the deployments of that sort by their CheckTime, at most limit.
-func (s *Store) due(limit int, sort func(deploy.Deployment) bool) []deploy.Key {
-	var all []deploy.Deployment
+// everywhere are the records of all tenants.
+func (s *Store) everywhere() iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		for _, own := range s.records {
+			for _, r := range own {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
 
-	for _, r := range s.records {
-		if sort(r.header) {
-			all = append(all, r.header)
+// due lists those deployments that are of a sort by their CheckTime, at most limit.
+func due(all iter.Seq[*record], limit int, sort func(*deploy.Deployment) bool) []deploy.Key {
+	var found []*deploy.Deployment
+
+	for r := range all {
+		if sort(&r.header) {
+			found = append(found, &r.header)
 		}
 	}
 
-	slices.SortFunc(all, func(a, b deploy.Deployment) int {
-		if d := a.CheckTime.Compare(b.CheckTime); d != 0 {
-			return d
-		}
-
-		return strings.Compare(a.Tenant+"#"+a.Name, b.Tenant+"#"+b.Name)
+	slices.SortFunc(found, func(a, b *deploy.Deployment) int {
+		return cmp.Or(a.CheckTime.Compare(b.CheckTime), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Name, b.Name))
 	})
 
 	var keys []deploy.Key
-	for _, d := range all[:min(limit, len(all))] {
+	for _, d := range found[:min(limit, len(found))] {
 		keys = append(keys, d.Key)
 	}
 

@@ -33,7 +33,7 @@ func (s *Store) Usage(ctx context.Context, tenant string) (deploy.Usage, error) 
 // Queued implements store.Tenants.
 func (s *Store) Queued(ctx context.Context, tenant string, limit int) ([]deploy.Key, error) {
 	return do(ctx, s, "Queued", deploy.Key{Tenant: tenant}, func() ([]deploy.Key, error) {
-		return s.due(limit, func(d deploy.Deployment) bool { return d.Queued && d.Tenant == tenant }), nil
+		return due(maps.Values(s.records[tenant]), limit, func(d *deploy.Deployment) bool { return d.Queued }), nil
 	})
 }
 
@@ -42,9 +42,9 @@ func (s *Store) QueuedTenants(ctx context.Context, after string, limit int) ([]s
 	return do(ctx, s, "QueuedTenants", deploy.Key{}, func() ([]string, error) {
 		found := map[string]bool{}
 
-		for key, r := range s.records {
-			if r.header.Queued && key.Tenant > after {
-				found[key.Tenant] = true
+		for r := range s.everywhere() {
+			if r.header.Queued && r.header.Tenant > after {
+				found[r.header.Tenant] = true
 			}
 		}
 
@@ -57,7 +57,7 @@ func (s *Store) QueuedTenants(ctx context.Context, after string, limit int) ([]s
 // Expiring implements store.Tenants.
 func (s *Store) Expiring(ctx context.Context, before time.Time, limit int) ([]deploy.Key, error) {
 	return do(ctx, s, "Expiring", deploy.Key{}, func() ([]deploy.Key, error) {
-		return s.due(limit, func(d deploy.Deployment) bool {
+		return due(s.everywhere(), limit, func(d *deploy.Deployment) bool {
 			return !d.Unfinished && !d.Queued && !d.CheckTime.IsZero() && d.CheckTime.Before(before)
 		}), nil
 	})

@@ -84,6 +84,8 @@ type state struct {
 	Catch          []catcher
 	Next           string
 	End            bool
+
+	last atomic.Pointer[decoded]
 }
 
 type choice struct {
@@ -211,7 +213,8 @@ func (m *Machine) Run(ctx context.Context, input json.RawMessage, invoke Invoke,
 	return a.out, a.err
 }
 
-// Start begins an execution and calls done at its end. An execution that waits holds no goroutine, so that ten thousand of them fit into a process.
+// Start begins an execution and calls done at its end, which is the context's if that ends first. An execution that waits holds no goroutine and little
+// else, so that ten thousand of them fit into a process.
 func (m *Machine) Start(ctx context.Context, input json.RawMessage, invoke Invoke, jitter *rand.Rand, trace *Trace, done func(json.RawMessage, error)) {
 	var value any
 	if err := json.Unmarshal(input, &value); err != nil {
@@ -220,41 +223,70 @@ func (m *Machine) Start(ctx context.Context, input json.RawMessage, invoke Invok
 		return
 	}
 
-	r := &runner{invoke: invoke, jitter: jitter, trace: trace}
+	// A function goes on when its execution is stopped: only its answer is no longer awaited.
+	lasting := context.WithoutCancel(ctx)
+	r := &runner{
+		invoke: func(function string, payload json.RawMessage) (json.RawMessage, error) {
+			return invoke(lasting, function, payload)
+		},
+		jitter: jitter, trace: trace,
+	}
 	trace.add(0, 2, len(input), "")
 
-	r.process(ctx, &m.root, m.root.StartAt, value, nil, func(out any, err error) {
-		if err != nil {
-			done(nil, err)
+	var (
+		whole    = &scope{}
+		answered = first(func(out any, err error) {
+			if err != nil {
+				done(nil, err)
 
-			return
-		}
+				return
+			}
 
-		done(json.Marshal(out))
+			done(json.Marshal(out))
+		})
+		release = context.AfterFunc(ctx, func() {
+			whole.over.Store(true)
+			answered(nil, &Error{"States.Aborted", ctx.Err().Error()})
+		})
+	)
+
+	r.process(whole, &m.root, m.root.StartAt, value, nil, func(out any, err error) {
+		release()
+		answered(out, err)
 	})
 }
 
 type runner struct {
-	invoke Invoke
+	invoke func(function string, payload json.RawMessage) (json.RawMessage, error)
 	trace  *Trace
 
 	mu     sync.Mutex
 	jitter *rand.Rand
 }
 
+// scope is an execution, or the branches of one of its states. What belongs to one that is over goes no further, and nobody waits for its end.
+type scope struct {
+	within *scope
+	over   atomic.Bool
+}
+
+func (s *scope) stopped() bool {
+	for ; s != nil; s = s.within {
+		if s.over.Load() {
+			return true
+		}
+	}
+
+	return false
+}
+
 // ended is told how something ended.
 type ended func(output any, err error)
 
-func (r *runner) process(ctx context.Context, p *processor, name string, input, mapItem any, done ended) {
-	for {
+func (r *runner) process(in *scope, p *processor, name string, input, mapItem any, done ended) {
+	for !in.stopped() {
 		s := p.States[name]
 		r.trace.add(1, 2, 0, name)
-
-		if err := ctx.Err(); err != nil {
-			done(nil, &Error{"States.Aborted", err.Error()})
-
-			return
-		}
 
 		switch s.Type {
 		case "Succeed":
@@ -274,14 +306,14 @@ func (r *runner) process(ctx context.Context, p *processor, name string, input, 
 			continue
 		}
 
-		r.attempt(ctx, s, input, mapItem, &tries{counts: make([]int, len(s.Retry))}, func(output any, next string, err error) {
+		r.attempt(in, s, input, mapItem, &tries{counts: make([]int, len(s.Retry))}, func(output any, next string, err error) {
 			switch {
 			case err != nil:
 				done(nil, err)
 			case next == "":
 				done(output, nil)
 			default:
-				r.process(ctx, p, next, output, mapItem, done)
+				r.process(in, p, next, output, mapItem, done)
 			}
 		})
 
@@ -296,8 +328,8 @@ type tries struct {
 }
 
 // attempt runs a state with its retriers and catchers, and answers the next state's input and name.
-func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, so *tries, done func(output any, next string, err error)) {
-	r.once(ctx, s, input, mapItem, so, func(result any, err error) {
+func (r *runner) attempt(in *scope, s *state, input, mapItem any, so *tries, done func(output any, next string, err error)) {
+	r.once(in, s, input, mapItem, so, func(result any, err error) {
 		if err == nil {
 			output, err := r.place(input, s.ResultPath, result)
 			done(output, s.Next, err)
@@ -311,22 +343,18 @@ func (r *runner) attempt(ctx context.Context, s *state, input, mapItem any, so *
 		}
 
 		// These two are caught by nobody: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
-		if failure.Name == "States.Runtime" || failure.Name == "States.DataLimitExceeded" || failure.Name == "States.Aborted" {
+		if failure.Name == "States.Runtime" || failure.Name == "States.DataLimitExceeded" {
 			done(nil, "", failure)
 
 			return
 		}
 
 		if delay, ok := r.again(s.Retry, so.counts, failure.Name); ok {
-			after(ctx, delay, func(err error) {
-				if err != nil {
-					done(nil, "", &Error{"States.Aborted", err.Error()})
-
-					return
+			time.AfterFunc(delay, func() {
+				if !in.stopped() {
+					r.trace.add(1, 0, 0, "")
+					r.attempt(in, s, input, mapItem, so, done)
 				}
-
-				r.trace.add(1, 0, 0, "")
-				r.attempt(ctx, s, input, mapItem, so, done)
 			})
 
 			return
@@ -376,21 +404,15 @@ func (r *runner) again(retriers []retrier, counts []int, name string) (time.Dura
 	return 0, false
 }
 
-func (r *runner) once(ctx context.Context, s *state, input, mapItem any, so *tries, done ended) {
+func (r *runner) once(in *scope, s *state, input, mapItem any, so *tries, done ended) {
 	switch s.Type {
 	case "Wait":
-		after(ctx, time.Duration(s.Seconds)*time.Second, func(err error) {
-			if err != nil {
-				err = &Error{"States.Aborted", err.Error()}
-			}
-
-			done(input, err)
-		})
+		time.AfterFunc(time.Duration(s.Seconds)*time.Second, func() { done(input, nil) })
 	case "Task":
-		r.task(ctx, s, input, mapItem, so, done)
+		r.task(s, input, mapItem, so, done)
 	case "Parallel":
-		r.fan(ctx, len(s.Branches), done, func(ctx context.Context, i int, done ended) {
-			r.process(ctx, s.Branches[i], s.Branches[i].StartAt, input, mapItem, done)
+		in.fan(len(s.Branches), done, func(in *scope, i int, done ended) {
+			r.process(in, s.Branches[i], s.Branches[i].StartAt, input, mapItem, done)
 		})
 	case "Map":
 		list, err := get(input, s.ItemsPath, nil)
@@ -407,7 +429,7 @@ func (r *runner) once(ctx context.Context, s *state, input, mapItem any, so *tri
 			return
 		}
 
-		r.fan(ctx, len(items), done, func(ctx context.Context, i int, done ended) {
+		in.fan(len(items), done, func(in *scope, i int, done ended) {
 			selected, err := fill(s.ItemSelector, input, items[i])
 			if err != nil {
 				done(nil, err)
@@ -415,14 +437,14 @@ func (r *runner) once(ctx context.Context, s *state, input, mapItem any, so *tri
 				return
 			}
 
-			r.process(ctx, s.ItemProcessor, s.ItemProcessor.StartAt, selected, items[i], done)
+			r.process(in, s.ItemProcessor, s.ItemProcessor.StartAt, selected, items[i], done)
 		})
 	default:
 		done(nil, &Error{"States.Runtime", "a state of type " + s.Type})
 	}
 }
 
-func (r *runner) task(ctx context.Context, s *state, input, mapItem any, so *tries, done ended) {
+func (r *runner) task(s *state, input, mapItem any, so *tries, done ended) {
 	if so.payload == nil {
 		filled, err := fill(s.Parameters, input, mapItem)
 		if err != nil {
@@ -438,39 +460,51 @@ func (r *runner) task(ctx context.Context, s *state, input, mapItem any, so *tri
 		}
 	}
 
-	payload := so.payload
-	r.trace.add(0, 3, len(payload), "")
+	r.trace.add(0, 3, len(so.payload), "")
 
 	// The function goes on when the task gives up on it: only its answer is no longer awaited.
-	answered := first(done)
-
-	stop := after(ctx, time.Duration(or(&s.TimeoutSeconds, 60))*time.Second, func(err error) {
-		if err != nil {
-			answered(nil, &Error{"States.Aborted", err.Error()})
-		} else {
-			answered(nil, &Error{"States.Timeout", "the task took too long"})
-		}
+	timeout := time.AfterFunc(time.Duration(or(&s.TimeoutSeconds, 60))*time.Second, func() {
+		done(nil, &Error{"States.Timeout", "the task took too long"})
 	})
 
 	go func() {
-		out, err := r.invoke(context.WithoutCancel(ctx), s.Resource, payload)
-		if !stop() {
+		out, err := r.invoke(s.Resource, so.payload)
+		if !timeout.Stop() {
 			return
 		}
 
 		var v any
 		if err == nil {
-			if failed := json.Unmarshal(out, &v); failed != nil {
-				err = &Error{"States.Runtime", failed.Error()}
-			}
+			v, err = s.read(out)
 		}
 
-		answered(v, err)
+		done(v, err)
 	}()
 }
 
+// read decodes an answer. Values are never changed once they are read, and most executions get the same answers: the last one is remembered.
+func (s *state) read(answer json.RawMessage) (any, error) {
+	if l := s.last.Load(); l != nil && l.text == string(answer) {
+		return l.value, nil
+	}
+
+	l := &decoded{text: string(answer)}
+	if err := json.Unmarshal(answer, &l.value); err != nil {
+		return nil, &Error{"States.Runtime", err.Error()}
+	}
+
+	s.last.Store(l)
+
+	return l.value, nil
+}
+
+type decoded struct {
+	text  string
+	value any
+}
+
 // fan runs branches side by side. The first failure fails the whole at once and stops the others at their next state.
-func (r *runner) fan(ctx context.Context, n int, done ended, run func(context.Context, int, ended)) {
+func (s *scope) fan(n int, done ended, run func(*scope, int, ended)) {
 	results := make([]any, n)
 	if n == 0 {
 		done(results, nil)
@@ -480,28 +514,25 @@ func (r *runner) fan(ctx context.Context, n int, done ended, run func(context.Co
 
 	var (
 		left     atomic.Int64
-		answered = first(done)
+		inner    = &scope{within: s}
+		answered = first(func(out any, err error) {
+			inner.over.Store(true)
+			done(out, err)
+		})
 	)
 
 	left.Store(int64(n))
 
-	// Whoever fails first or ends last cancels.
-	ctx, cancel := context.WithCancel(ctx)
-	over := func(out any, err error) {
-		answered(out, err)
-		cancel()
-	}
-
 	for i := range n {
-		run(ctx, i, func(out any, err error) {
+		run(inner, i, func(out any, err error) {
 			results[i] = out
 
 			if err != nil {
-				over(nil, err)
+				answered(nil, err)
 			}
 
 			if left.Add(-1) == 0 {
-				over(results, nil)
+				answered(results, nil)
 			}
 		})
 	}
@@ -515,42 +546,6 @@ func first(done ended) ended {
 		if told.CompareAndSwap(false, true) {
 			done(output, err)
 		}
-	}
-}
-
-// after calls then when the time is over, or with the context's error when that ends first. The function that it returns calls it off; it answers whether
-// it came in time.
-func after(ctx context.Context, d time.Duration, then func(error)) (stop func() bool) {
-	var (
-		told  atomic.Bool
-		timer *time.Timer
-		ready = make(chan struct{})
-	)
-
-	release := context.AfterFunc(ctx, func() {
-		<-ready
-
-		if told.CompareAndSwap(false, true) {
-			timer.Stop()
-			then(ctx.Err())
-		}
-	})
-
-	timer = time.AfterFunc(d, func() {
-		release()
-
-		if told.CompareAndSwap(false, true) {
-			then(nil)
-		}
-	})
-
-	close(ready)
-
-	return func() bool {
-		release()
-		timer.Stop()
-
-		return told.CompareAndSwap(false, true)
 	}
 }
 
