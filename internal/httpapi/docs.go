@@ -20,20 +20,20 @@ var docsStyle string
 
 // The page is rendered here from the very document that /openapi.json serves: no script, nothing from elsewhere. It is put together by hand: html/template
 // calls methods by name, and a program that does that must keep every method of AWS's SDK, which made the function four times as large.
-func (s *server) docs(w http.ResponseWriter, _ *http.Request) {
+func (s *server) docs(w http.ResponseWriter, r *http.Request) {
 	sum := sha256.Sum256([]byte(docsStyle))
 
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		base64.StdEncoding.EncodeToString(sum[:])))
-	_, _ = w.Write([]byte(s.page())) // a caller that left needs no answer
+	_, _ = w.Write(s.page().For(h, r)) // a caller that left needs no answer
 }
 
 // text is a text of the document, safe to stand in HTML.
 func text(s string) string { return html.EscapeString(s) }
 
-func (s *server) page() string {
+func (s *server) rendered() string {
 	var (
 		b   strings.Builder
 		doc = s.described()

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/gzipped"
 )
 
 func (s *server) config() huma.Config {
@@ -96,9 +97,9 @@ func (s *server) open() {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"status":"ok"}` + "\n")) // a caller that left needs no answer
 	})
-	s.mux.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.Get("/openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.document()) // likewise
+		_, _ = w.Write(s.document().For(w.Header(), r)) // likewise
 	})
 	s.mux.Get("/docs", s.docs)
 
@@ -159,14 +160,15 @@ func (s *server) finishDocument() {
 		return doc
 	})
 
-	s.document = sync.OnceValue(func() []byte {
+	s.document = sync.OnceValue(func() gzipped.Text {
 		b, err := json.MarshalIndent(s.described(), "", "  ")
 		if err != nil {
 			panic(err) // a wiring mistake: the document of our own routes
 		}
 
-		return append(b, '\n')
+		return gzipped.New(append(b, '\n'))
 	})
+	s.page = sync.OnceValue(func() gzipped.Text { return gzipped.New([]byte(s.rendered())) })
 }
 
 // gateway adds to an operation what callers may get before it is asked: API Gateway's own answers, and those of the path that a decoded one turns out to be.

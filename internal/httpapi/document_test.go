@@ -2,10 +2,12 @@ package httpapi_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -170,6 +172,35 @@ func TestTenantParameter(t *testing.T) {
 
 	if owner := load(t, w.store, "team-b").Deployment.Owner; owner != "someone@ops" {
 		t.Errorf("owner %s: who did it must stay visible", owner)
+	}
+}
+
+// What describes the API is long, and API Gateway compresses nothing.
+func TestCompressed(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	for _, path := range []string{"/openapi.json", "/docs"} {
+		plain := w.do(http.MethodGet, path, "").want(http.StatusOK)
+		packed := w.do(http.MethodGet, path, "", "Accept-Encoding", "gzip, br").want(http.StatusOK)
+
+		if plain.header.Get("Content-Encoding") != "" || packed.header.Get("Content-Encoding") != "gzip" || plain.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%s: %v, and for whoever takes gzip %v", path, plain.header, packed.header)
+		}
+
+		r, err := gzip.NewReader(bytes.NewReader(packed.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if text, err := io.ReadAll(r); err != nil || !bytes.Equal(text, plain.body) {
+			t.Errorf("%s: unpacked it is not the same: %v", path, err)
+		}
+
+		if len(packed.body)*5 > len(plain.body) {
+			t.Errorf("%s: %d bytes compressed of %d", path, len(packed.body), len(plain.body))
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/deploy"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/gzipped"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/workflow"
 )
@@ -81,9 +82,10 @@ type server struct {
 	api huma.API
 	// headers are in every answer.
 	headers http.Header
-	// described is the whole OpenAPI document, document as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
+	// described is the whole OpenAPI document, document and page as it is served. It is written when somebody first asks for it: most functions never serve it, and all would wait.
 	described func() *huma.OpenAPI
-	document  func() []byte
+	document  func() gzipped.Text
+	page      func() gzipped.Text
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.

@@ -2,7 +2,7 @@
 // and the headers that keep everything foreign out of it. The page itself speaks to the API like any other caller; its sources are in web/, and
 // `make portal` builds them into dist/.
 //
-// It must not know the API, the nouns or Lambda: it stands on the standard library alone. ADR 10 tells why it is embedded.
+// It must not know the API, the nouns or Lambda: it stands on the standard library and on gzipped. ADR 10 tells why it is embedded.
 package portal
 
 import (
@@ -22,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/metaflow-deployer/metaflow-deployer/internal/gzipped"
 )
 
 // Base is where the page stands.
@@ -50,8 +52,9 @@ type page struct {
 
 // file is what is served at one path: as it is, and compressed if that is worth it.
 type file struct {
+	gzipped.Text
+
 	media, etag string
-	plain, gzip []byte
 	// immutable files have a hash of their content in their name.
 	immutable bool
 }
@@ -84,7 +87,7 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("make the portal: %w", err)
 	}
 
-	p.files["config.json"] = file{media: "application/json", etag: tag(config), plain: config}
+	p.files["config.json"] = file{media: "application/json", etag: tag(config), Text: gzipped.Text{Plain: config}}
 
 	return p, nil
 }
@@ -105,17 +108,17 @@ func (p *page) read() error {
 			f.media = "image/svg+xml"
 		}
 
-		if f.plain, err = dist.ReadFile(name); err != nil {
+		if f.Plain, err = dist.ReadFile(name); err != nil {
 			return err
 		}
 
-		if f.gzip, err = dist.ReadFile(name + ".gz"); err != nil {
-			f.gzip = nil // too small to be worth it
+		if f.Gzip, err = dist.ReadFile(name + ".gz"); err != nil {
+			f.Gzip = nil // too small to be worth it
 		}
 
 		f.etag = strconv.Quote(path.Base(name))
 		if !f.immutable {
-			f.etag = tag(f.plain)
+			f.etag = tag(f.Plain)
 		}
 
 		p.files[strings.TrimPrefix(name, "dist/")] = f
@@ -178,34 +181,13 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 
-	body := f.plain
+	body := f.For(h, r)
 	h.Set("Content-Type", f.media)
 	h.Set("ETag", f.etag)
 
-	if f.gzip != nil {
-		h.Set("Vary", "Accept-Encoding")
-
-		if takesGzip(r.Header.Get("Accept-Encoding")) {
-			h.Set("Content-Encoding", "gzip")
-			h.Set("ETag", strings.TrimSuffix(f.etag, `"`)+`-gzip"`)
-
-			body = f.gzip
-		}
+	if h.Get("Content-Encoding") != "" {
+		h.Set("ETag", strings.TrimSuffix(f.etag, `"`)+`-gzip"`)
 	}
 
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-// takesGzip reads Accept-Encoding (RFC 9110, 12.5.3). A client that says nothing gets the file as it is.
-func takesGzip(header string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		coding, weight, _ := strings.Cut(part, ";")
-		weight = strings.ReplaceAll(strings.ToLower(weight), " ", "")
-
-		if coding = strings.ToLower(strings.TrimSpace(coding)); coding == "gzip" || coding == "*" {
-			return weight == "" || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != ""
-		}
-	}
-
-	return false
 }
