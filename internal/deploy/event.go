@@ -122,6 +122,8 @@ type Grant struct {
 	Value string    `json:"value"`
 	Actor string    `json:"actor"`
 	Time  time.Time `json:"time"`
+	// Key stands for the Idempotency-Key of the request, empty if it had none.
+	Key string `json:"key,omitempty"`
 }
 
 // Webhook is where a tenant wants its events sent.

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -262,8 +263,19 @@ func TestGrants(t *testing.T) {
 		})
 	}
 
-	w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"theirs"}`, admin...).want(http.StatusOK)
-	w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"theirs"}`, admin...).want(http.StatusOK) // twice is once
+	keyed := append([]string{"Idempotency-Key", "k1"}, admin...)
+	first := w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"theirs"}`, keyed...).want(http.StatusOK)
+
+	w.clock.Sleep(t.Context(), time.Second)
+
+	for _, header := range [][]string{keyed, admin} { // twice is once, with the key and without
+		if again := w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"theirs"}`, header...).want(http.StatusOK); !bytes.Equal(again.body, first.body) {
+			t.Errorf("asked again: %s, first %s", again.body, first.body)
+		}
+	}
+
+	w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"others"}`, keyed...).want(http.StatusUnprocessableEntity, "idempotency_key_reused")
+	w.do(http.MethodPost, "/v1/grants?tenant=acme", `{"kind":"bucket","value":"x-y-z"}`, "X-Test-Who", "ops admin", "Idempotency-Key", "ä").want(http.StatusUnprocessableEntity, "invalid_idempotency_key")
 
 	list := w.do(http.MethodGet, "/v1/grants", "", "X-Test-Who", "acme viewer").want(http.StatusOK)
 	if grants, _ := list.field("grants").([]any); len(grants) != 1 || list.field("grants.0.value") != "theirs" || list.field("grants.0.actor") != "someone@ops" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,11 @@ type Grants struct {
 }
 
 type (
-	grantInput      struct{ Acting }
+	grantInput struct{ Acting }
+	allowInput struct {
+		Acting
+		Key string `header:"Idempotency-Key" doc:"1 to 255 visible ASCII characters. The same key and body get the same grant again, for as long as it stands"`
+	}
 	grantOutput     struct{ Body Grant }
 	grantsOutput    struct{ Body Grants }
 	withdrawGrantIn struct {
@@ -80,7 +85,7 @@ func grantView(g deploy.Grant) Grant {
 	return Grant{Tenant: g.Tenant, Kind: g.Kind, Value: g.Value, Actor: g.Actor, Time: g.Time.UTC()}
 }
 
-func (s *server) allow(ctx context.Context, _ *grantInput) (*grantOutput, error) {
+func (s *server) allow(ctx context.Context, in *allowInput) (*grantOutput, error) {
 	req := of(ctx)
 
 	var body NewGrant
@@ -93,6 +98,28 @@ func (s *server) allow(ctx context.Context, _ *grantInput) (*grantOutput, error)
 	}
 
 	g := deploy.Grant{Tenant: req.principal.Tenant, Kind: body.Kind, Value: body.Value, Actor: req.principal.Actor, Time: s.Clock.Now()}
+
+	if claimed, err := claim(req, "POST /v1/grants", in.Key); err != nil {
+		return nil, err
+	} else if claimed != nil {
+		g.Key = deploy.Owner{Tenant: g.Tenant}.Token("grant", in.Key)
+	}
+
+	list, err := s.Records.Grants(ctx, g.Tenant)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+
+	same := func(old deploy.Grant) bool { return old.Kind == g.Kind && old.Value == g.Value }
+
+	if slices.ContainsFunc(list, func(old deploy.Grant) bool { return g.Key != "" && old.Key == g.Key && !same(old) }) {
+		return nil, s.fail(ctx, store.ErrMismatch)
+	}
+
+	if i := slices.IndexFunc(list, same); i >= 0 {
+		return &grantOutput{Body: grantView(list[i])}, nil
+	}
+
 	if err := s.Records.Allow(ctx, g, s.granted(ctx, "allow", g)); err != nil && !errors.Is(err, store.ErrStale) {
 		return nil, s.fail(ctx, err)
 	}

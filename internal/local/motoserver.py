@@ -14,7 +14,9 @@ compared as texts.
 moto lets two writes at once both find their condition true. DynamoDB does one after the other to an item; here it is one action after the
 other, which costs nothing where one thread runs at a time anyway.
 
-moto counts all messages of a queue to find out how long that queue keeps one, for each message. Here it reads just that.
+moto counts all messages of a queue to find out how long that queue keeps one, for each message; asks for the time twice for each message that it looks at;
+and looks through all of a FIFO queue for one that was sent before. Here it reads just that, asks once, and remembers what was sent to each group, for
+five minutes as SQS does with this DeduplicationScope, whether it has been deleted or not.
 
 moto cannot stop an execution that has not begun, and one that is stopped while its branches begin waits for them for ever. Here a stop waits for
 the beginning, and a branch that comes too late ends.
@@ -31,6 +33,7 @@ import copy
 import gc
 import json
 import logging
+import math
 import pickle
 import re
 import threading
@@ -45,7 +48,7 @@ from moto.dynamodbstreams.models import ShardIterator
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import main
-from moto.sqs.models import SQSBackend
+from moto.sqs.models import DEDUPLICATION_TIME_IN_SECONDS, Queue, SQSBackend
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -121,6 +124,22 @@ def retained(self, queue_name, message):
     return self.get_queue(queue_name).message_retention_period + message.sent_timestamp / 1000 > time.time()
 
 
+def messages(self):
+    now = time.time() * 1000
+    return [message for message in self._messages if message.visible_at < now and message.delayed_until <= now]
+
+
+def add(self, message):
+    if self.fifo_queue and message.deduplication_id:
+        sent, once = vars(self).setdefault("sent", {}), (message.group_id, message.deduplication_id)
+        if message.sent_timestamp - sent.get(once, -math.inf) < DEDUPLICATION_TIME_IN_SECONDS * 1000:
+            return
+        sent[once] = message.sent_timestamp
+    with self._messages_lock:
+        self._messages.append(message)
+        self._messages_lock.notify_all()
+
+
 def shard(self, memo):
     memo[id(self)] = fresh = copy.copy(self)
     fresh.table, fresh.items = copy.deepcopy(self.table, memo), list(self.items)
@@ -158,6 +177,7 @@ lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=No
 DynamoHandler.call_action = action
 DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, before
 SQSBackend.is_message_valid_based_on_retention_period = retained
+Queue.messages, Queue.add_message = property(messages), add
 StreamShard.__deepcopy__ = shard
 ShardIterator.get = current
 ExecutionWorker.stop, BranchWorker._thread_routine = stopped, branch
