@@ -264,7 +264,7 @@ func TestFindingsAreTheRefusal(t *testing.T) {
 				}))
 			},
 		},
-		"Type":   {reason: "no such instance type", spec: environments(deploy.Environment{Name: "e", InstanceTypes: []string{"z9.large"}}), want: []string{"/spec/network too_few_zones", "/spec/compute/environments/0/instanceTypes/0 unknown_instance_type"}},
+		"Type":   {reason: "no such instance type", spec: environments(deploy.Environment{Name: "e", InstanceTypes: []string{"z9.large"}}), want: []string{"/spec/compute/environments/0/instanceTypes/0 unknown_instance_type"}},
 		"Zone":   {reason: "no such zone", spec: deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1a", "us-east-1z"}}}, want: []string{"/spec/network/zones/1 unknown_zone"}},
 		"Absent": {reason: "an existing bucket that is not there", spec: deploy.Spec{Storage: deploy.Storage{Existing: &deploy.ExistingBucket{Bucket: "nobodys"}}}, want: []string{"/spec/storage/existing/bucket existing_not_found"}},
 	} {

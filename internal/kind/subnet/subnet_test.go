@@ -287,10 +287,11 @@ func TestZones(t *testing.T) {
 		"OnlyUsable":  {"zones that are local, impaired or closed are left out", deploy.Spec{}, odd, "subnet/2", "us-east-1z", nil, ""},
 		"Offers":      {"zone c has no c5", deploy.Spec{Compute: compute("c5.large")}, nil, "subnet/2", "us-east-1b", nil, ""},
 		"Family":      {"a family is offered if any of its types is", deploy.Spec{Compute: compute("c5")}, nil, "subnet/2", "us-east-1b", nil, ""},
-		"FamilyExact": {"m is no family of m5", deploy.Spec{Compute: compute("m")}, nil, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
+		"FamilyExact": {"m is no family of m5: nobody has it, which the environment's own check says", deploy.Spec{Compute: compute("m")}, nil, "subnet/2", "", nil, ""},
 		"Optimal":     {"Batch's own words fit everywhere", deploy.Spec{Compute: compute("optimal")}, nil, "subnet/1", "us-east-1a", nil, ""},
 		"SpokenFor":   {"the last one has said it for all", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/1", "", nil, ""},
-		"Nowhere":     {"no zone has it", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
+		"Unheard":     {"nor has the Region any of it", deploy.Spec{Compute: compute("p5.48xlarge")}, nil, "subnet/2", "", nil, ""},
+		"Elsewhere":   {"the Region has it, but in zones that cannot be used", deploy.Spec{Compute: compute("c5.large")}, odd, "subnet/2", "", []string{"too_few_zones"}, "/spec/network"},
 		"Unknown": {
 			"a zone that the account does not have",
 			deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1a", "eu-west-1a"}}},

@@ -63,6 +63,10 @@ func (s *Subnet) Check(ctx context.Context, c *kind.Call) ([]deploy.Finding, err
 			return nil, err
 		}
 
+		if unheard, err := s.unheardOf(ctx, c); err != nil || unheard {
+			return nil, err
+		}
+
 		return []deploy.Finding{tooFew(usable).At(c.Pointer).Finding()}, nil
 	}
 
@@ -139,7 +143,7 @@ func (s *Subnet) usable(ctx context.Context, c *kind.Call) ([]string, error) {
 		return zones, nil
 	}
 
-	offered, err := s.offered(ctx, zones)
+	offered, err := s.offered(ctx, types.LocationTypeAvailabilityZone, zones...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,17 +153,29 @@ func (s *Subnet) usable(ctx context.Context, c *kind.Call) ([]string, error) {
 	}), nil
 }
 
-// offered reads which instance types each zone has: some 700 a zone, 1,000 a page.
-func (s *Subnet) offered(ctx context.Context, zones []string) (map[string]map[string]bool, error) {
+// unheardOf tells whether an environment asks for nothing that the Region has at all. The environment's own check says so, and better.
+func (s *Subnet) unheardOf(ctx context.Context, c *kind.Call) (bool, error) {
+	offered, err := s.offered(ctx, types.LocationTypeRegion, c.Owner.Region)
+	if err != nil {
+		return false, err
+	}
+
+	return slices.ContainsFunc(c.Spec.Managed(), func(e deploy.Environment) bool {
+		return len(e.InstanceTypes) > 0 && !offersAny(offered[c.Owner.Region], e.InstanceTypes)
+	}), nil
+}
+
+// offered reads which instance types each location has: some 700 a zone, 1,000 a page.
+func (s *Subnet) offered(ctx context.Context, sort types.LocationType, locations ...string) (map[string]map[string]bool, error) {
 	offered := map[string]map[string]bool{}
 
 	pages := ec2.NewDescribeInstanceTypeOfferingsPaginator(s.ec2, &ec2.DescribeInstanceTypeOfferingsInput{
-		LocationType: types.LocationTypeAvailabilityZone, Filters: []types.Filter{{Name: aws.String("location"), Values: zones}}, MaxResults: aws.Int32(1000),
+		LocationType: sort, Filters: []types.Filter{{Name: aws.String("location"), Values: locations}}, MaxResults: aws.Int32(1000),
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list the instance types of each Availability Zone: %w", err)
+			return nil, fmt.Errorf("list the instance types of each %s: %w", sort, err)
 		}
 
 		for _, o := range page.InstanceTypeOfferings {
