@@ -2,8 +2,13 @@ package workflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,14 +166,78 @@ func (c *Control) unchangeable(before, after deploy.Spec) ([]deploy.Finding, err
 
 	for _, item := range items {
 		for _, was := range old {
-			if was.Ref == item.Ref && !c.Graphs.mayBecome(was, item) {
-				findings = append(findings, deploy.Errorf(deploy.Invalid, "cannot_change", "The %s of a deployment cannot be changed in this way.", item.Ref).
-					WithRemedy("Leave it as it is, or create another deployment and move there.").Of(item.Ref).At(item.Pointer).Finding())
+			if was.Ref != item.Ref || c.Graphs.mayBecome(was, item) {
+				continue
 			}
+
+			at, err := difference(before, after, item.Pointer)
+			if err != nil {
+				return nil, err
+			}
+
+			// A VPC's range is its subnets' as well: who hears of the first knows enough.
+			if slices.ContainsFunc(findings, func(f deploy.Finding) bool { return f.Pointer == at }) {
+				continue
+			}
+
+			findings = append(findings, deploy.Errorf(deploy.Invalid, "cannot_change", "The %s of a deployment cannot be changed in this way.", item.Ref).
+				WithRemedy("Leave it as it is, or create another deployment and move there.").Of(item.Ref).At(at).Finding())
 		}
 	}
 
 	return findings, nil
+}
+
+// difference follows a pointer into the spec to the one member below it that differs, as long as there is only one.
+func difference(before, after deploy.Spec, pointer string) (string, error) {
+	var docs [2]any
+
+	for i, spec := range []deploy.Spec{before, after} {
+		text, err := json.Marshal(map[string]deploy.Spec{"spec": spec})
+		if err != nil {
+			return "", fmt.Errorf("write the spec: %w", err)
+		}
+
+		if err := json.Unmarshal(text, &docs[i]); err != nil {
+			return "", fmt.Errorf("read the spec: %w", err)
+		}
+	}
+
+	member := func(doc any, name string) any { m, _ := doc.(map[string]any); return m[name] }
+
+	for name := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		docs = [2]any{member(docs[0], name), member(docs[1], name)}
+	}
+
+	for {
+		was, _ := docs[0].(map[string]any)
+		is, _ := docs[1].(map[string]any)
+
+		differ := map[string]bool{}
+
+		for name := range maps.Keys(was) {
+			differ[name] = !reflect.DeepEqual(was[name], is[name])
+		}
+
+		for name := range maps.Keys(is) {
+			differ[name] = !reflect.DeepEqual(was[name], is[name])
+		}
+
+		maps.DeleteFunc(differ, func(_ string, differs bool) bool { return !differs })
+
+		if len(differ) != 1 || was == nil {
+			return pointer, nil
+		}
+
+		for name := range differ {
+			if is[name] == nil {
+				return pointer, nil // the caller has left it out
+			}
+
+			pointer += "/" + name
+			docs = [2]any{was[name], is[name]}
+		}
+	}
 }
 
 // mayBecome tells whether an update can make one thing of another.
