@@ -124,6 +124,10 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 			return a, err // the failure says more than the deadline would
 		}
 
+		if c.retrying != nil {
+			c.retrying(err, pause)
+		}
+
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Authorizer puts credentials on a request that is about to be sent with the given body. It is called for every attempt, so it may renew what expired. Its
@@ -45,6 +46,9 @@ type Options struct {
 	HTTP *http.Client
 	// UserAgent names the calling program.
 	UserAgent string
+	// Retrying, if set, is told each time that a call is going to be sent again: what came of the last attempt, a *Problem or a failure to reach the API, and
+	// the pause before the next.
+	Retrying func(err error, pause time.Duration)
 }
 
 // Client calls one installation. It may be used by many goroutines at a time.
@@ -54,6 +58,7 @@ type Client struct {
 	tenant    string
 	http      *http.Client
 	agent     string
+	retrying  func(error, time.Duration)
 }
 
 // New makes a client. It calls nobody.
@@ -76,7 +81,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("the client has no credentials: set Authorize")
 	}
 
-	c := &Client{base: base, authorize: o.Authorize, tenant: o.Tenant, agent: o.UserAgent, http: &http.Client{}}
+	c := &Client{base: base, authorize: o.Authorize, tenant: o.Tenant, agent: o.UserAgent, http: &http.Client{}, retrying: o.Retrying}
 	if o.HTTP != nil {
 		*c.http = *o.HTTP
 	}

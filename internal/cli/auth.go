@@ -39,12 +39,19 @@ func (s *session) client(ctx context.Context) (*client.Client, error) {
 		url += "/iam" // where those stand who sign
 	}
 
-	c, err := client.New(client.Options{URL: url, Authorize: authorize, Tenant: s.tenant, HTTP: s.HTTP, UserAgent: Name + "/" + s.Version})
+	c, err := client.New(client.Options{URL: url, Authorize: authorize, Tenant: s.tenant, HTTP: s.HTTP, UserAgent: Name + "/" + s.Version, Retrying: s.retrying})
 	if err != nil {
 		return nil, &usage{err.Error()}
 	}
 
 	return c, nil
+}
+
+// retrying tells a person why nothing happens. A tree shows that by itself, and is drawn where this would stand.
+func (s *session) retrying(err error, pause time.Duration) {
+	if s.output == "text" && !s.drawing.Load() {
+		fmt.Fprintf(s.Err, "No answer yet (%v); trying again in %v.\n", err, max(pause.Round(time.Second), time.Second))
+	}
 }
 
 func (s *session) authorizer(ctx context.Context, url string) (client.Authorizer, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,8 @@ type session struct {
 
 	url, tenant, output, auth string
 	timeout                   time.Duration
+	// drawing: a tree is on the terminal.
+	drawing atomic.Bool
 }
 
 // Run does what the arguments say and answers the exit code.

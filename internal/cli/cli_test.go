@@ -292,6 +292,32 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestRetrying: a person is told why nothing happens, a program gets nothing that it did not ask for.
+func TestRetrying(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		reason string
+		args   []string
+		told   int
+	}{
+		"Person":  {"five attempts have four pauses", []string{"list"}, 4},
+		"Program": {"standard error may be read too", []string{"list", "-o", "json"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sit(t, func(d *desk) {
+				d.Before = func(door.Request) (*door.Reply, error) { return nil, errors.New("connection refused") }
+
+				r := d.run(tc.args...)
+				if n := strings.Count(r.err, "connection refused); trying again in "); n != tc.told || r.out != "" {
+					t.Errorf("%s: told %d times, want %d\n%s%s", tc.reason, n, tc.told, r.out, r.err)
+				}
+			})
+		})
+	}
+}
+
 func TestSpecs(t *testing.T) {
 	t.Parallel()
 

@@ -102,6 +102,9 @@ func (s *session) follow(ctx context.Context, api *client.Client, op *client.Ope
 }
 
 func (s *session) followLive(ctx context.Context, api *client.Client, op *client.Operation) (*client.Operation, error) {
+	s.drawing.Store(true)
+	defer s.drawing.Store(false)
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
