@@ -452,11 +452,25 @@ func TestFlow(t *testing.T) {
 		for i, s := range situations() {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				s.live(t, p.beside(t, i+1))
+
+				p := p.beside(t, i+1)
+				t.Cleanup(func() { p.explain(t) })
+				s.live(t, p)
 			})
 		}
 	})
 	t.Run("StrictRules", strictRules(p))
+}
+
+// explain shows what was asked of AWS in the account of a test that failed, without the looks into the table.
+func (p *product) explain(t *testing.T) {
+	t.Helper()
+
+	for _, c := range p.stack.Proxy().Calls() {
+		if t.Failed() && c.Account == p.account && c.Service != "dynamodb" {
+			t.Logf("%s %s %s %s %s %d %s %s", c.Time.Format("15:04:05.000"), c.Function, c.Service, c.Action, c.Target, c.Status, c.Code, c.Rule)
+		}
+	}
 }
 
 // madeEnvironment: everything is made by the product, and Metaflow is configured by config.json.
