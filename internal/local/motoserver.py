@@ -14,8 +14,8 @@ compared as texts.
 moto lets two writes at once both find their condition true. DynamoDB does one after the other to an item; here it is one action after the
 other, which costs nothing where one thread runs at a time anyway.
 
-moto counts all messages of a queue to find out how long that queue keeps one, for each message; asks for the time twice for each message that it looks at;
-and looks through all of a FIFO queue for one that was sent before. Here it reads just that, asks once, and remembers what was sent to each group, for
+moto counts all messages of a queue to find out how long that queue keeps one, for each message; makes two dates of each time that it compares a message's with;
+and looks through all of a FIFO queue for one that was sent before. Here it reads just that, compares numbers, and remembers what was sent to each group, for
 five minutes as SQS does with this DeduplicationScope, whether it has been deleted or not.
 
 moto cannot stop an execution that has not begun, and one that is stopped while its branches begin waits for them for ever. Here a stop waits for
@@ -48,7 +48,7 @@ from moto.dynamodbstreams.models import ShardIterator
 from moto.iam.models import AWSManagedPolicy, IAMBackend, aws_managed_policies_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import main
-from moto.sqs.models import DEDUPLICATION_TIME_IN_SECONDS, Queue, SQSBackend
+from moto.sqs.models import DEDUPLICATION_TIME_IN_SECONDS, Message, Queue, SQSBackend
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -124,11 +124,6 @@ def retained(self, queue_name, message):
     return self.get_queue(queue_name).message_retention_period + message.sent_timestamp / 1000 > time.time()
 
 
-def messages(self):
-    now = time.time() * 1000
-    return [message for message in self._messages if message.visible_at < now and message.delayed_until <= now]
-
-
 def add(self, message):
     if self.fifo_queue and message.deduplication_id:
         sent, once = vars(self).setdefault("sent", {}), (message.group_id, message.deduplication_id)
@@ -177,7 +172,9 @@ lambda_eval_utils.boto_client_for = lambda region, service, state_credentials=No
 DynamoHandler.call_action = action
 DynamoType.__deepcopy__, DynamoType.__eq__, DynamoType.__lt__ = value, equal, before
 SQSBackend.is_message_valid_based_on_retention_period = retained
-Queue.messages, Queue.add_message = property(messages), add
+Queue.add_message = add
+Message.visible = property(lambda self: time.time() * 1000 > self.visible_at)
+Message.delayed = property(lambda self: time.time() * 1000 < self.delayed_until)
 StreamShard.__deepcopy__ = shard
 ShardIterator.get = current
 ExecutionWorker.stop, BranchWorker._thread_routine = stopped, branch
