@@ -250,6 +250,16 @@ func claim(req *request, what, key string) (*store.Claim, error) {
 	return &store.Claim{Tenant: req.principal.Tenant, Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }
 
+// lasting stands for an Idempotency-Key in what a request asked for, which remembers it for as long as it is there; empty without a key.
+func lasting(req *request, noun deploy.Ref, key string) (string, error) {
+	claimed, err := claim(req, string(noun), key)
+	if err != nil || claimed == nil {
+		return "", err
+	}
+
+	return deploy.Owner{Tenant: req.principal.Tenant}.Token(noun, key), nil
+}
+
 // load reads a deployment of the tenant that the caller acts on. A name that cannot be one is as unknown as any other.
 func (s *server) load(ctx context.Context, name string, deleted bool) (*store.Record, error) {
 	if !deploy.ValidName(name) {

@@ -97,13 +97,12 @@ func (s *server) allow(ctx context.Context, in *allowInput) (*grantOutput, error
 		return nil, s.fail(ctx, refused)
 	}
 
-	g := deploy.Grant{Tenant: req.principal.Tenant, Kind: body.Kind, Value: body.Value, Actor: req.principal.Actor, Time: s.Clock.Now()}
-
-	if claimed, err := claim(req, "POST /v1/grants", in.Key); err != nil {
+	key, err := lasting(req, "grant", in.Key)
+	if err != nil {
 		return nil, err
-	} else if claimed != nil {
-		g.Key = deploy.Owner{Tenant: g.Tenant}.Token("grant", in.Key)
 	}
+
+	g := deploy.Grant{Tenant: req.principal.Tenant, Kind: body.Kind, Value: body.Value, Actor: req.principal.Actor, Time: s.Clock.Now(), Key: key}
 
 	list, err := s.Records.Grants(ctx, g.Tenant)
 	if err != nil {

@@ -97,13 +97,12 @@ func (s *server) subscribe(ctx context.Context, in *subscribeInput) (*subscribeO
 	req := of(ctx)
 
 	// The id of a webhook that is asked for with a key derives from it: whoever asks again finds it.
-	id := workflow.NewID()
-
-	if claimed, err := claim(req, "POST /v1/webhooks", in.Key); err != nil {
+	id, err := lasting(req, "webhook", in.Key)
+	if err != nil {
 		return nil, err
-	} else if claimed != nil {
-		id = deploy.Owner{Tenant: req.principal.Tenant}.Token("webhook", in.Key)
 	}
+
+	id = cmp.Or(id, workflow.NewID())
 
 	var body NewWebhook
 	if err := json.Unmarshal(req.body, &body); err != nil {
