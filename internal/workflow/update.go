@@ -213,30 +213,21 @@ func difference(before, after deploy.Spec, pointer string) (string, error) {
 		was, _ := docs[0].(map[string]any)
 		is, _ := docs[1].(map[string]any)
 
-		differ := map[string]bool{}
+		var differ []string
 
-		for name := range maps.Keys(was) {
-			differ[name] = !reflect.DeepEqual(was[name], is[name])
+		for name := range is {
+			if !reflect.DeepEqual(was[name], is[name]) {
+				differ = append(differ, name)
+			}
 		}
 
-		for name := range maps.Keys(is) {
-			differ[name] = !reflect.DeepEqual(was[name], is[name])
-		}
-
-		maps.DeleteFunc(differ, func(_ string, differs bool) bool { return !differs })
-
-		if len(differ) != 1 || was == nil {
+		leftOut := slices.ContainsFunc(slices.Collect(maps.Keys(was)), func(name string) bool { return was[name] != nil && is[name] == nil })
+		if len(differ) != 1 || leftOut || was == nil {
 			return pointer, nil
 		}
 
-		for name := range differ {
-			if is[name] == nil {
-				return pointer, nil // the caller has left it out
-			}
-
-			pointer += "/" + name
-			docs = [2]any{was[name], is[name]}
-		}
+		pointer += "/" + differ[0]
+		docs = [2]any{was[differ[0]], is[differ[0]]}
 	}
 }
 
