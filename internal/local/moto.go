@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -31,15 +32,17 @@ type motoServer struct {
 	exited chan struct{}
 }
 
-// startMoto starts moto and waits until it answers. endpointPort is where moto's Step Functions
-// engine is to call Lambda: at us.
-func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer, error) {
-	ln, err := listen(opts.Port, 2, "moto")
+// startMoto starts moto on a listener, which it takes over, and waits until it answers. endpointPort is where moto's
+// Step Functions engine is to call Lambda: at us.
+func startMoto(ctx context.Context, opts Options, ln *net.TCPListener, endpointPort int) (*motoServer, error) {
+	defer ln.Close() // moto has its own handle by then
+	// moto gets the socket and not just its number: between letting go of a port and moto's taking it, somebody else could have it.
+	socket, err := ln.File()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("hand over moto's port: %w", err)
 	}
+	defer socket.Close()
 	p := port(ln)
-	ln.Close() // moto binds it itself
 
 	// What `make` leaves when moto is installed; a test that looked at it runs anew when another moto is.
 	if _, err := os.Stat(filepath.Join(opts.Venv, ".moto")); err != nil {
@@ -69,7 +72,10 @@ func startMoto(ctx context.Context, opts Options, endpointPort int) (*motoServer
 		"MOTO_PORT=" + strconv.Itoa(endpointPort),
 		"MOTO_IAM_LOAD_MANAGED_POLICIES=true",
 		"MOTO_EC2_LOAD_DEFAULT_AMIS=false", // nobody here starts an instance
+		// Where werkzeug, moto's server, finds a socket that is bound: the first of ExtraFiles. werkzeug/serving.py, run_simple.
+		"WERKZEUG_RUN_MAIN=true", "WERKZEUG_SERVER_FD=3",
 	}
+	m.cmd.ExtraFiles = []*os.File{socket}
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = lambdapool.Leash()
 	if err := m.cmd.Start(); err != nil {

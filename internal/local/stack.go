@@ -176,7 +176,11 @@ func (s *Stack) startEndpoint(ctx context.Context, ln net.Listener) error {
 	}
 	s.issuer = oidc.New(s.Endpoint+oidc.Path, key)
 
-	moto, err := startMoto(ctx, s.opts, port(ln))
+	inner, err := listen(s.opts.Port, 2, "moto")
+	if err != nil {
+		return abandon(err)
+	}
+	moto, err := startMoto(ctx, s.opts, inner, port(ln))
 	if err != nil {
 		return abandon(err)
 	}
@@ -417,7 +421,7 @@ func (e *BusyError) Error() string {
 }
 
 // listen takes base+offset, or a free port when base is 0.
-func listen(base, offset int, use string) (net.Listener, error) {
+func listen(base, offset int, use string) (*net.TCPListener, error) {
 	p := 0
 	if base != 0 {
 		p = base + offset

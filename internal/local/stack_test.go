@@ -387,6 +387,48 @@ func TestStartRefuses(t *testing.T) {
 	})
 }
 
+// Two stacks that start at the same moment must not come to share one moto.
+func TestMotoKeepsItsPort(t *testing.T) {
+	venv := os.Getenv("METAFLOW_DEPLOYER_VENV")
+	if venv == "" {
+		t.Skip("METAFLOW_DEPLOYER_VENV names no Python environment with moto")
+	}
+	ln, err := listen(0, 0, "moto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := port(ln)
+
+	type started struct {
+		moto *motoServer
+		err  error
+	}
+	done := make(chan started, 1)
+	go func() {
+		moto, err := startMoto(t.Context(), Options{State: t.TempDir(), Venv: venv}, ln, 0)
+		done <- started{moto, err}
+	}()
+	stolen := 0
+	for {
+		select {
+		case s := <-done:
+			if s.err != nil {
+				t.Fatal(s.err)
+			}
+			s.moto.stop()
+			if stolen > 0 {
+				t.Errorf("somebody else could have had moto's port while it started, %d times", stolen)
+			}
+			return
+		case <-time.After(time.Millisecond):
+			if thief, err := listen(p, 0, "somebody else"); err == nil {
+				stolen++
+				thief.Close()
+			}
+		}
+	}
+}
+
 func TestPrepareDefinition(t *testing.T) {
 	in := `{"StartAt":"A","States":{
 		"A":{"Type":"Task","Resource":"${F}","TimeoutSeconds":60,"Retry":[{"ErrorEquals":["X"],"IntervalSeconds":20,"MaxDelaySeconds":600,"MaxAttempts":30}],"Next":"B"},
