@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // places tells where the members of a request came from: a line of a file, or a flag, by JSON pointer.
@@ -234,7 +235,7 @@ func (r *reader) yaml(text []byte) (any, error) {
 			return nil, nil //nolint:nilnil // an empty file says nothing
 		}
 
-		return nil, misused("%s is neither YAML nor JSON: %s", r.file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, r.syntax(err)
 	}
 
 	if dec.Decode(&more) == nil {
@@ -242,6 +243,21 @@ func (r *reader) yaml(text []byte) (any, error) {
 	}
 
 	return r.yamlValue(&doc, "")
+}
+
+// syntax says where text stops being YAML, and where what is not finished there begins.
+func (r *reader) syntax(err error) error {
+	e, ok := errors.AsType[*yaml.LoadError](err)
+	if !ok || e.Mark.Line == 0 {
+		return misused("%s is neither YAML nor JSON: %s", r.file, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+
+	message := e.Message
+	if e.ContextMark.Line > 0 && e.ContextMark.Line < e.Mark.Line {
+		message += fmt.Sprintf(" %s, which begins in line %d", e.ContextMsg, e.ContextMark.Line)
+	}
+
+	return r.refuse(e.Mark.Line, "this is neither YAML nor JSON: %s", message)
 }
 
 // mostNodes bounds what aliases may blow up to.
