@@ -29,7 +29,7 @@ type Deployment struct {
 
 // Count says how many resources there are.
 type Count struct {
-	Total int `json:"total"`
+	Total int `json:"total" doc:"Steps that are known so far: a rollback adds its own"`
 	Ready int `json:"ready"`
 }
 
@@ -49,10 +49,10 @@ type Operation struct {
 	EndTime    *time.Time            `json:"endTime,omitempty"`
 }
 
-// Progress says how many steps are over.
+// Progress says how far an operation is.
 type Progress struct {
-	Done  int `json:"done"`
-	Total int `json:"total"`
+	Done  int `json:"done" doc:"Steps that are over, whatever came of them"`
+	Total int `json:"total" doc:"Steps that are known so far: a rollback adds its own"`
 }
 
 // Step is what an operation does to one resource.
