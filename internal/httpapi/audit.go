@@ -27,7 +27,7 @@ type Entry struct {
 // Audit is a page of the audit trail.
 type Audit struct {
 	Entries       []Entry `json:"entries"`
-	NextPageToken string  `json:"nextPageToken,omitempty"`
+	NextPageToken string  `json:"nextPageToken,omitempty" doc:"For ?pageToken=; left out at the end"`
 }
 
 type auditInput struct {

@@ -49,16 +49,16 @@ type Drift struct {
 type ResourceDrift struct {
 	Resource    deploy.Ref   `json:"resource"`
 	Kind        string       `json:"kind"`
-	State       string       `json:"state" enum:"ready,in progress,failed,absent"`
+	State       string       `json:"state" enum:"ready,in progress,failed,absent" doc:"As AWS shows it"`
 	Differences []Difference `json:"differences"`
 	NotChecked  []string     `json:"notChecked" doc:"Settings that were made and that AWS does not show, or not as they were set"`
 }
 
 // Difference is one setting that is not as wanted.
 type Difference struct {
-	Property string `json:"property"`
-	Want     string `json:"want"`
-	Have     string `json:"have"`
+	Property string `json:"property" doc:"AWS's name for it"`
+	Want     string `json:"want" doc:"What the spec comes to"`
+	Have     string `json:"have" doc:"What AWS shows; empty if there is none"`
 }
 
 type driftOutput struct{ Body Drift }

@@ -125,7 +125,7 @@ type resourcesInput struct {
 // Resources is a page of resources.
 type Resources struct {
 	Resources     []Resource `json:"resources"`
-	NextPageToken string     `json:"nextPageToken,omitempty"`
+	NextPageToken string     `json:"nextPageToken,omitempty" doc:"For ?pageToken=; left out at the end"`
 }
 
 type resourcesOutput struct{ Body Resources }
@@ -140,7 +140,7 @@ type listInput struct {
 // Deployments is a page of deployments.
 type Deployments struct {
 	Deployments   []Deployment `json:"deployments"`
-	NextPageToken string       `json:"nextPageToken,omitempty"`
+	NextPageToken string       `json:"nextPageToken,omitempty" doc:"For ?pageToken=; left out at the end"`
 }
 
 type listOutput struct{ Body Deployments }

@@ -32,7 +32,7 @@ type operationsInput struct {
 // Operations is a page of operations.
 type Operations struct {
 	Operations    []Operation `json:"operations"`
-	NextPageToken string      `json:"nextPageToken,omitempty"`
+	NextPageToken string      `json:"nextPageToken,omitempty" doc:"For ?pageToken=; left out at the end"`
 }
 
 type operationsOutput struct{ Body Operations }

@@ -26,7 +26,7 @@ type Orphan struct {
 // Orphans is a page of orphans.
 type Orphans struct {
 	Orphans       []Orphan `json:"orphans"`
-	NextPageToken string   `json:"nextPageToken,omitempty"`
+	NextPageToken string   `json:"nextPageToken,omitempty" doc:"For ?pageToken=; left out at the end"`
 }
 
 type orphansOutput struct{ Body Orphans }

@@ -55,17 +55,17 @@ type Cost struct {
 // CostLine is one thing about a resource that costs, or might be thought to.
 type CostLine struct {
 	Resource deploy.Ref `json:"resource"`
-	What     string     `json:"what"`
-	OneTime  *float64   `json:"oneTime,omitempty"`
+	What     string     `json:"what" doc:"What of it is paid for"`
+	OneTime  *float64   `json:"oneTime,omitempty" doc:"Left out if nothing is paid once"`
 	Monthly  *float64   `json:"monthly,omitempty" doc:"Left out if the price list does not say"`
 	Price    *float64   `json:"price,omitempty" doc:"Of one unit, paid beyond that while it is used"`
-	Unit     string     `json:"unit,omitempty"`
+	Unit     string     `json:"unit,omitempty" doc:"Of the price, such as GB-month"`
 	Note     string     `json:"note" doc:"Why"`
 }
 
 // Finding is something that is wrong, or should be known.
 type Finding struct {
-	Level     deploy.Level `json:"level" enum:"error,warning"`
+	Level     deploy.Level `json:"level" enum:"error,warning" doc:"The real request is refused for an error, and never for a warning"`
 	Class     deploy.Class `json:"class" enum:"not_ready,throttled,transient,conflict,denied,quota,capacity,invalid,gone,internal"`
 	Code      string       `json:"code" doc:"Stable, for programs; the same as in the problem of a refused request"`
 	Pointer   string       `json:"pointer,omitempty" doc:"JSON pointer (RFC 6901) to the member of the request's body"`

@@ -12,15 +12,15 @@ import (
 // Deployment is a deployment as callers see it.
 type Deployment struct {
 	Name       string            `json:"name" doc:"Chosen by its creator; belongs to the tenant"`
-	Tenant     string            `json:"tenant"`
+	Tenant     string            `json:"tenant" doc:"The caller's when it was created"`
 	Phase      deploy.Phase      `json:"phase" enum:"CREATING,ACTIVE,UPDATING,DELETING,DELETED,FAILED,NEEDS_ATTENTION" doc:"FAILED: a create that was rolled back whole, the name is free. NEEDS_ATTENTION: something resisted"`
 	Spec       deploy.Spec       `json:"spec" doc:"What was asked for, with every default filled in"`
-	Labels     map[string]string `json:"labels"`
+	Labels     map[string]string `json:"labels" doc:"The callers' own; lists can be filtered by them. They are not put on AWS's resources, as spec.tags are"`
 	Region     string            `json:"region"`
 	Account    string            `json:"account"`
 	Owner      string            `json:"owner" doc:"Who created it"`
 	CreateTime time.Time         `json:"createTime"`
-	UpdateTime time.Time         `json:"updateTime"`
+	UpdateTime time.Time         `json:"updateTime" doc:"When its record was last written"`
 	ExpireTime *time.Time        `json:"expireTime,omitempty" doc:"When it is deleted unless somebody extends it; a bucket with data is kept"`
 	Operation  string            `json:"operation" doc:"Id of the last operation"`
 	Resources  Count             `json:"resources"`
@@ -29,8 +29,8 @@ type Deployment struct {
 
 // Count says how many resources there are.
 type Count struct {
-	Total int `json:"total" doc:"Steps that are known so far: a rollback adds its own"`
-	Ready int `json:"ready"`
+	Total int `json:"total"`
+	Ready int `json:"ready" doc:"Those that are as the spec wants them"`
 }
 
 // Operation is an operation as callers see it.
@@ -38,15 +38,15 @@ type Operation struct {
 	ID         string                `json:"id"`
 	Deployment string                `json:"deployment"`
 	Kind       deploy.OperationKind  `json:"kind" enum:"CREATE,UPDATE,REPAIR,DELETE,VERIFY"`
-	State      deploy.OperationState `json:"state" enum:"PENDING,RUNNING,ROLLING_BACK,SUCCEEDED,ROLLED_BACK,NEEDS_ATTENTION"`
-	Done       bool                  `json:"done"`
+	State      deploy.OperationState `json:"state" enum:"PENDING,RUNNING,ROLLING_BACK,SUCCEEDED,ROLLED_BACK,NEEDS_ATTENTION" doc:"ROLLING_BACK: something failed, and what was made is being taken away again. ROLLED_BACK: that is over. NEEDS_ATTENTION: something resisted; :resume tries again, :skip leaves it behind"`
+	Done       bool                  `json:"done" doc:"It will not change any more, unless it needs attention and is resumed"`
 	Queued     bool                  `json:"queued,omitempty" doc:"It waits until fewer operations of the tenant are at work"`
 	Version    int64                 `json:"version" doc:"Rises with every change; for ?after="`
 	Progress   Progress              `json:"progress"`
 	Steps      []Step                `json:"steps" doc:"What the operation does, in the order of doing"`
 	Error      *Problem              `json:"error,omitempty" doc:"Why it did not succeed, or is being rolled back"`
 	CreateTime time.Time             `json:"createTime"`
-	EndTime    *time.Time            `json:"endTime,omitempty"`
+	EndTime    *time.Time            `json:"endTime,omitempty" doc:"Left out while it is not done"`
 }
 
 // Progress says how far an operation is.
@@ -59,10 +59,10 @@ type Progress struct {
 type Step struct {
 	Resource   deploy.Ref       `json:"resource"`
 	Kind       string           `json:"kind"`
-	Action     deploy.Action    `json:"action" enum:"ENSURE,REMOVE"`
-	State      deploy.StepState `json:"state" enum:"PENDING,WAITING,RUNNING,READY,GONE,SKIPPED,KEPT,FAILED"`
-	WaitingFor string           `json:"waitingFor,omitempty"`
-	Attempts   int              `json:"attempts"`
+	Action     deploy.Action    `json:"action" enum:"ENSURE,REMOVE" doc:"ENSURE makes it, or brings it to what the spec wants"`
+	State      deploy.StepState `json:"state" enum:"PENDING,WAITING,RUNNING,READY,GONE,SKIPPED,KEPT,FAILED" doc:"WAITING for another step, RUNNING where AWS is at it. READY, GONE, KEPT (a bucket that stays with its data), SKIPPED (something before it failed, or an admin said :skip) and FAILED are the end"`
+	WaitingFor string           `json:"waitingFor,omitempty" doc:"A resource, or what AWS is still doing"`
+	Attempts   int              `json:"attempts" doc:"Invocations that worked on it"`
 	StartTime  *time.Time       `json:"startTime,omitempty"`
 	EndTime    *time.Time       `json:"endTime,omitempty"`
 	Error      *Problem         `json:"error,omitempty"`
@@ -75,8 +75,8 @@ type Resource struct {
 	ID        string           `json:"id" doc:"AWS's id; empty while there is none"`
 	ARN       string           `json:"arn" doc:"Empty while there is none, and for kinds that have none"`
 	Origin    deploy.Origin    `json:"origin" enum:"MADE,EXISTING,REUSED,SHARED,UNKNOWN" doc:"MADE by this deployment and removed with it; EXISTING is named in the spec; REUSED was kept by an earlier delete; SHARED belongs to the account; UNKNOWN while nothing was done for it"`
-	State     deploy.StepState `json:"state" enum:"PENDING,WAITING,RUNNING,READY,GONE,SKIPPED,KEPT,FAILED"`
-	Needs     []deploy.Ref     `json:"needs"`
+	State     deploy.StepState `json:"state" enum:"PENDING,WAITING,RUNNING,READY,GONE,SKIPPED,KEPT,FAILED" doc:"That of the last step for it"`
+	Needs     []deploy.Ref     `json:"needs" doc:"The resources that it is made from or lives in"`
 	LastError *Problem         `json:"lastError,omitempty"`
 }
 
