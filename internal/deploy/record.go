@@ -189,6 +189,10 @@ type Operation struct {
 type Before struct {
 	Spec   Spec              `json:"spec"`
 	Labels map[string]string `json:"labels,omitempty"`
+	// ExpireTime and Warned are the expiry that the update put another in place of, and Replaced is that other one; zero where it left the expiry alone.
+	ExpireTime time.Time `json:"expireTime,omitzero"`
+	Warned     int       `json:"warned,omitempty"`
+	Replaced   time.Time `json:"replaced,omitzero"`
 }
 
 // NamedStep is a step with what it is about.

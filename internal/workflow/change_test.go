@@ -446,6 +446,136 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
+// TestExpiryThatGetsStuck: a deployment whose delete needs a person's attention is that person's. It is not deleted again each minute, and what was begun
+// can be resumed.
+func TestExpiryThatGetsStuck(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		expiry := &workflow.Expiry{Tenants: b.Store, Control: b.control}
+
+		b.standing(t, func(h *deploy.Deployment, _ *deploy.Operation) {
+			h.ExpireTime, h.Warned = time.Now().Add(time.Hour), 3
+			h.CheckTime = h.ExpireTime
+		})
+		b.control.NewID() // what stands has the first
+		time.Sleep(2 * time.Hour)
+
+		if err := expiry.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+
+		first := b.record(t).Operation
+		if first.Kind != deploy.Delete {
+			t.Fatalf("its time is over, and %s is at work", first.Kind)
+		}
+
+		in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[0]}
+		if _, err := b.conductor.Run(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+
+		for _, r := range b.record(t).Resources {
+			r.Remove.State = deploy.StepGone
+			if r.Ref == "net" {
+				r.Remove.State, r.Remove.Error = deploy.StepFailed, deploy.Errorf(deploy.Denied, "denied", "No.")
+			}
+
+			if err := b.Save(t.Context(), key(), &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		in.Verb = workflow.VerbClose
+		if _, err := b.conductor.Run(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+
+		for range 3 {
+			time.Sleep(time.Minute)
+
+			if err := expiry.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		record := b.record(t)
+		if record.Operation.ID != first.ID || record.Operation.State != deploy.NeedsAttention {
+			t.Errorf("%s %s is at work after %s got stuck", record.Operation.Kind, record.Operation.ID, first.ID)
+		}
+
+		if due, err := b.Expiring(t.Context(), time.Now().Add(time.Hour), 10); err != nil || len(due) > 0 {
+			t.Errorf("it is still listed as due, and would stand in the way of others: %v, %v", due, err)
+		}
+	})
+}
+
+// TestAnUpdateThatGoesBackTakesItsExpiryAlong: what an update set is undone with it, but for what somebody set in the meantime.
+func TestAnUpdateThatGoesBackTakesItsExpiryAlong(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct {
+		reason   string
+		had, ttl time.Duration
+		extend   time.Duration
+		want     time.Duration
+	}{
+		"None":     {"it had none, and would be deleted within the hour", 0, time.Hour, 0, 0},
+		"Later":    {"it had another", 48 * time.Hour, time.Hour, 0, 48 * time.Hour},
+		"Untold":   {"the update said nothing", 48 * time.Hour, 0, 0, 48 * time.Hour},
+		"Extended": {"somebody extended it meanwhile, who must not be overruled", 48 * time.Hour, time.Hour, 100 * time.Hour, 100 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, began := newBench(t), time.Now()
+
+				b.standing(t, func(h *deploy.Deployment, _ *deploy.Operation) {
+					if c.had > 0 {
+						h.ExpireTime, h.Warned = began.Add(c.had), 1
+					}
+				})
+
+				admitted, err := b.control.Update(t.Context(), ada(), workflow.UpdateRequest{Name: "research", Spec: deploy.Spec{Tags: map[string]string{"a": "b"}}, TTL: c.ttl})
+				if err != nil {
+					t.Fatal(err)
+				}
+
+				if c.extend > 0 {
+					if _, err := b.control.Extend(t.Context(), ada(), workflow.ExtendRequest{Name: "research", TTL: c.extend}); err != nil {
+						t.Fatal(err)
+					}
+				}
+
+				if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: admitted.Operation.ID}); err != nil {
+					t.Fatal(err)
+				}
+
+				in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[len(b.engine.started)-1]}
+				if _, err := b.conductor.Run(t.Context(), in); err != nil {
+					t.Fatal(err)
+				}
+
+				var got time.Duration
+
+				header := b.record(t).Deployment
+				if !header.ExpireTime.IsZero() {
+					got = header.ExpireTime.Sub(began).Round(time.Second)
+				}
+
+				if got != c.want {
+					t.Errorf("%s: it expires after %s, not %s", c.reason, got, c.want)
+				}
+
+				if c.want == c.had && c.had > 0 && header.Warned != 1 {
+					t.Errorf("%s: %d warnings were given, not 1", c.reason, header.Warned)
+				}
+			})
+		})
+	}
+}
+
 // lagging lists a deployment as due whatever became of it, as an index does for a second.
 type lagging struct{ store.Tenants }
 

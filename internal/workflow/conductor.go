@@ -412,6 +412,11 @@ func (c *Conductor) restore(record *store.Record) error {
 	header.Spec, header.Labels = op.Before.Spec, op.Before.Labels
 	op.Restored = true
 
+	// Whoever moved the expiry since then meant it.
+	if set := op.Before.Replaced; !set.IsZero() && header.ExpireTime.Equal(set) {
+		header.ExpireTime, header.Warned = op.Before.ExpireTime, op.Before.Warned
+	}
+
 	for _, item := range items {
 		r := record.Find(item.Ref)
 		if r == nil {
@@ -613,7 +618,7 @@ func finish(g *Graphs, record *store.Record, phase deploy.Phase, state deploy.Op
 
 	op.EndTime, op.FrozenVersion = now, record.Version()+2 // header and operation are about to rise
 	header.Unfinished, header.Queued, header.UpdateTime = false, false, now
-	header.CheckTime = notice(*header)
+	header.CheckTime = notice(*header, *op)
 	header.Total, header.Ready = 0, 0
 
 	change := &store.Change{Deployment: header}

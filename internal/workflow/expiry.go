@@ -13,9 +13,10 @@ import (
 // warnings is how long before its expiry a deployment's owner is told.
 func warnings() []time.Duration { return []time.Duration{72 * time.Hour, 24 * time.Hour, time.Hour} }
 
-// notice is when a deployment with nothing at work is to be looked at: for its next warning, or for its expiry. Zero for never.
-func notice(d deploy.Deployment) time.Time {
-	if d.ExpireTime.IsZero() || d.Phase.Vacant() {
+// notice is when a deployment with nothing at work is to be looked at: for its next warning, or for its expiry. Zero for never: a delete that needs a
+// person's attention has been asked for, and another one would only get stuck where it did.
+func notice(d deploy.Deployment, last deploy.Operation) time.Time {
+	if d.ExpireTime.IsZero() || d.Phase.Vacant() || d.Phase == deploy.PhaseNeedsAttention && last.Kind == deploy.Delete {
 		return time.Time{}
 	}
 
@@ -73,7 +74,7 @@ func (e *Expiry) look(ctx context.Context, key deploy.Key) error {
 
 	header, now := record.Deployment, c.Clock.Now()
 
-	due := notice(header)
+	due := notice(header, record.Operation)
 	if header.Unfinished || due.IsZero() || due.After(now) {
 		return nil // the list lags
 	}
@@ -86,7 +87,7 @@ func (e *Expiry) look(ctx context.Context, key deploy.Key) error {
 	}
 
 	header.Warned++
-	header.CheckTime, header.UpdateTime = notice(header), now
+	header.CheckTime, header.UpdateTime = notice(header, record.Operation), now
 
 	change := &store.Change{Deployment: &header}
 	announce(change, deploy.EventExpiring, record.Operation)

@@ -44,7 +44,9 @@ func (c *Control) Update(ctx context.Context, p deploy.Principal, req UpdateRequ
 		}
 
 		if req.TTL > 0 {
+			op.Before.ExpireTime, op.Before.Warned = header.ExpireTime, header.Warned
 			expire(header, op.CreateTime.Add(req.TTL), op.CreateTime)
+			op.Before.Replaced = header.ExpireTime
 		}
 
 		x, err := c.examineUpdate(ctx, p, op.Before.Spec, *header, standing, false)
@@ -307,7 +309,7 @@ func (c *Control) extend(ctx context.Context, p deploy.Principal, req ExtendRequ
 	expire(&header, now.Add(req.TTL), now)
 
 	if !header.Unfinished {
-		header.CheckTime = notice(header)
+		header.CheckTime = notice(header, record.Operation)
 	}
 
 	change := &store.Change{Deployment: &header, Entries: []deploy.Entry{Line(deploy.Entry{

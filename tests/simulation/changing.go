@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,6 +71,11 @@ func Changing() map[string]Life {
 		"expire": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.create, c.becomes(deploy.PhaseActive), c.write, c.extend(30*time.Hour), c.pass(31*time.Hour), c.becomes(deploy.PhaseDeleted),
 				c.only("bucket"), c.read)
+		},
+		// Its time is over and its removal gets stuck: that is one delete, for a person to go on with, however long it stays so.
+		"expire-resume": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, c.create, c.becomes(deploy.PhaseActive), c.write, c.extend(30*time.Hour), c.ban("ec2", "DeleteVpc"), c.pass(33*time.Hour),
+				c.becomes(deploy.PhaseNeedsAttention), c.lift, c.takeUp(deploy.Delete), c.resume, c.becomes(deploy.PhaseDeleted), c.only("bucket"), c.read)
 		},
 	}
 
@@ -201,6 +207,25 @@ func (c *caller) extend(ttl time.Duration) step {
 		})
 
 		return err
+	}
+}
+
+// takeUp makes the only operation of a kind that there has been the caller's own.
+func (c *caller) takeUp(kind deploy.OperationKind) step {
+	return func(ctx context.Context) error {
+		all, err := c.w.Store.Operations(ctx, c.key(), 100, "")
+		if err != nil {
+			return err
+		}
+
+		all = slices.DeleteFunc(all, func(op deploy.Operation) bool { return op.Kind != kind })
+		if len(all) != 1 {
+			return fmt.Errorf("%d operations were a %s, not one", len(all), kind)
+		}
+
+		c.operation = all[0].ID
+
+		return nil
 	}
 }
 
