@@ -180,6 +180,8 @@ type Operation struct {
 	Probe bool `json:"probe,omitempty"`
 	// TurnedAt is the epoch whose Settle turned the operation to rollback; a repeated Settle recognises its own turn by it.
 	TurnedAt int `json:"turnedAt,omitempty"`
+	// SteeredAt is the epoch under which somebody last cancelled, resumed or skipped: from there the executions are counted that it may use up.
+	SteeredAt int `json:"steeredAt,omitempty"`
 	// FrozenVersion is the version that a finished operation keeps showing.
 	FrozenVersion int64 `json:"frozenVersion,omitempty"`
 	Version       int64 `json:"version"`

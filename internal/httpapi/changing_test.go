@@ -72,6 +72,32 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// TestConfigurationDuringAnUpdate: until the update is done, people go on with what it found.
+func TestConfigurationDuringAnUpdate(t *testing.T) {
+	t.Parallel()
+
+	const path = "/v1/deployments/team-a"
+
+	w := newWorld(t)
+	w.create(`{"name":"team-a"}`)
+	w.run("team-a")
+
+	before := w.do(http.MethodGet, path+"/configuration", "").want(http.StatusOK)
+
+	w.do(http.MethodPut, path, `{"spec":{"storage":{"flowsPrefix":"elsewhere"},"compute":{"queues":[{"name":"other"}]}}}`).want(http.StatusAccepted)
+
+	if during := w.do(http.MethodGet, path+"/configuration", "").want(http.StatusOK); string(during.body) != string(before.body) {
+		t.Errorf("the new queue is not there yet, and the configuration changed:\n%s\n%s", before.body, during.body)
+	}
+
+	w.run("team-a")
+
+	after := w.do(http.MethodGet, path+"/configuration", "").want(http.StatusOK)
+	if !strings.Contains(string(after.body), "-other") || !strings.Contains(string(after.body), "elsewhere") {
+		t.Errorf("after the update: %s", after.body)
+	}
+}
+
 // TestActs: what acts on a deployment that stands.
 func TestActs(t *testing.T) {
 	t.Parallel()

@@ -390,16 +390,27 @@ func (s *server) configuration(ctx context.Context, in *configurationInput) (*ra
 	}
 
 	d := record.Deployment
+	notYet := problem(http.StatusConflict, deploy.Conflict, "not_active", "The deployment is %s; it has a configuration once it is ACTIVE.", d.Phase).
+		remedy("Follow the operation %s.", d.Operation).inTheWay(ctx, d.Operation)
+
 	if d.Phase != deploy.PhaseActive && d.Phase != deploy.PhaseUpdating {
-		p := problem(http.StatusConflict, deploy.Conflict, "not_active", "The deployment is %s; it has a configuration once it is ACTIVE.", d.Phase)
-		if d.Unfinished {
-			return nil, p.remedy("Follow the operation %s.", d.Operation).inTheWay(ctx, d.Operation)
+		if !d.Unfinished {
+			notYet.remedy("See the operation %s for what went wrong.", d.Operation)
 		}
 
-		return nil, p.remedy("See the operation %s for what went wrong.", d.Operation).inTheWay(ctx, d.Operation)
+		return nil, notYet
+	}
+
+	// Until an update is done, people go on with what it found: what it adds may not be there yet.
+	if op := record.Operation; op.Kind == deploy.Update && !op.State.Done() && !op.Restored {
+		d.Spec = op.Before.Spec
 	}
 
 	config, err := deploy.Configuration(d, record.Resources)
+	if err != nil && d.Unfinished {
+		return nil, notYet // what was broken is being mended
+	}
+
 	if err != nil {
 		s.Log.ErrorContext(ctx, "derive a configuration", "error", err)
 

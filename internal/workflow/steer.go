@@ -49,7 +49,8 @@ func (c *Control) Resume(ctx context.Context, p deploy.Principal, req SteerReque
 	return c.steer(ctx, p, "resume", req, c.resume)
 }
 
-// Skip leaves one resource of an operation that ended in NEEDS_ATTENTION behind in AWS, on purpose and recorded, and goes on with the rest.
+// Skip leaves one resource of an operation that ended in NEEDS_ATTENTION behind in AWS, on purpose and recorded, and goes on with the rest. Class conflict
+// while the operation is at work; one that left the resource behind already is the answer itself.
 func (c *Control) Skip(ctx context.Context, p deploy.Principal, req SteerRequest) (Admitted, error) {
 	return c.steer(ctx, p, "skip", req, func(record *store.Record) (bool, error) {
 		r := record.Find(req.Resource)
@@ -60,8 +61,14 @@ func (c *Control) Skip(ctx context.Context, p deploy.Principal, req SteerRequest
 				WithRemedy("Name a resource with a step that is FAILED or SKIPPED.").At("/resource")
 		}
 
-		if changed, err := c.resume(record); err != nil || !changed {
-			return changed, err
+		changed, err := c.resume(record)
+		if err != nil || !changed && step.LeftBehind {
+			return false, err
+		}
+
+		if !changed {
+			return false, deploy.Errorf(deploy.Conflict, "operation_in_progress", "The operation is at work, and %s may still be done.", req.Resource).
+				WithRemedy("Wait until it has ended, and skip what needs attention then.")
 		}
 
 		step.State, step.LeftBehind, step.EndTime = deploy.StepSkipped, true, c.Clock.Now()
@@ -183,6 +190,7 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req
 
 	now := c.Clock.Now()
 	header.Epoch++
+	op.SteeredAt = header.Epoch
 	header.Unfinished, header.Queued, header.CheckTime, header.UpdateTime = true, false, now.Add(started), now
 	op.EndTime, op.Steps, op.FrozenVersion = time.Time{}, nil, 0
 

@@ -81,6 +81,10 @@ func TestSteeringThatIsRefused(t *testing.T) {
 		"CancelDelete":  {"some of it is gone already", running, cancel, "", "not_cancellable"},
 		"CancelDone":    {"it has ended", done(deploy.Succeeded, deploy.PhaseActive), cancel, "", "operation_done"},
 		"ResumeDone":    {"it has ended well", done(deploy.RolledBack, deploy.PhaseFailed), resume, "", "operation_done"},
+		"SkipRunning": {"its removal may still succeed, and nothing would be left behind", func(t *testing.T, b *bench) {
+			t.Helper()
+			b.put(t, deploy.Delete, deploy.Running, []deploy.Resource{going("net")})
+		}, skip, "net", "operation_in_progress"},
 		"SkipGone":      {"it is gone", stuck, skip, "queue/q", "nothing_to_skip"},
 		"SkipWhatStays": {"it was never to be removed", stuck, skip, "bucket", "nothing_to_skip"},
 		"SkipUnknown":   {"nobody knows it", stuck, skip, "nothing", "nothing_to_skip"},

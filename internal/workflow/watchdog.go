@@ -29,7 +29,7 @@ const (
 	patrol, abreast = 200, 10
 	// round is how long a run goes on at most: the next one begins within a minute.
 	round = 50 * time.Second
-	// lives is how many executions an operation may use up before a person has to look.
+	// lives is how many executions an operation may use up before a person has to look, and again after each time that one did.
 	lives = 25
 )
 
@@ -151,7 +151,7 @@ func (w *Watchdog) look(ctx context.Context, key deploy.Key, ended bool) error {
 		return w.again(ctx, header, now.Add(quiet))
 	}
 
-	if known && header.Epoch >= lives {
+	if known && header.Epoch-record.Operation.SteeredAt >= lives {
 		return w.giveUp(ctx, record)
 	}
 

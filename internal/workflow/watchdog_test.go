@@ -86,6 +86,12 @@ func TestWatchdog(t *testing.T) {
 				change: func(h *deploy.Deployment, _ *deploy.Operation) { h.Epoch = 24 },
 			}, []int{25}, 25, deploy.PhaseCreating,
 		},
+		"Resumed": {
+			"somebody looked and resumed it: it has all its lives again", looks{
+				silence: 5 * time.Minute, known: true, state: deploy.Running,
+				change: func(h *deploy.Deployment, op *deploy.Operation) { h.Epoch, op.SteeredAt = 30, 26 },
+			}, []int{31}, 31, deploy.PhaseCreating,
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
