@@ -92,7 +92,7 @@ var rules = []rule{ //nolint:gochecknoglobals // a table
 	{"UnauthorizedOperation", "", deploy.Denied},
 	{"AuthFailure*", "", deploy.Denied},
 	{"UnrecognizedClientException", "", deploy.Denied},
-	{"ExpiredToken*", "", deploy.Denied},
+	{"ExpiredToken*", "", deploy.Transient}, // the next invocation has others
 	{"InvalidClientTokenId", "", deploy.Denied},
 	{"OptInRequired", "", deploy.Denied},
 	{"Forbidden", "", deploy.Denied},

@@ -65,7 +65,7 @@ func TestClassify(t *testing.T) {
 		"DeniedLong":   {"Batch's and others' spelling", "AccessDeniedException", "", deploy.Denied},
 		"Unauthorized": {"EC2's spelling", "UnauthorizedOperation", "", deploy.Denied},
 		"Token":        {"begins like an invalid value, and is none", "InvalidClientTokenId", "", deploy.Denied},
-		"Expired":      {"credentials end", "ExpiredTokenException", "", deploy.Denied},
+		"Expired":      {"credentials end, and the next invocation has others", "ExpiredTokenException", "", deploy.Transient},
 
 		"VpcLimit":   {"a person must raise it", "VpcLimitExceeded", "The maximum number of VPCs has been reached.", deploy.Quota},
 		"RoleLimit":  {"IAM's spelling", "LimitExceeded", "", deploy.Quota},

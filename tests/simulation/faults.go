@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/metaflow-deployer/metaflow-deployer/internal/awsfake"
+	"github.com/metaflow-deployer/metaflow-deployer/internal/store"
 	"github.com/metaflow-deployer/metaflow-deployer/internal/store/memory"
 )
 
@@ -33,6 +34,8 @@ const (
 	Exhaust      Action = "exhaust"
 	Fatal        Action = "fatal"
 	Stop         Action = "stop"
+	Expire       Action = "expire"
+	Conflict     Action = "conflict"
 	ClockForward Action = "clock-forward"
 	ClockBack    Action = "clock-back"
 	Vanish       Action = "vanish"
@@ -55,6 +58,7 @@ func Faults() []Fault {
 	ofAWS := func(p Point) bool { return p.Service != "store" && p.Service != "sfn" }
 	first := func(p Point) bool { return p.Step() && p.Call() == "store.Load" }
 	inStep := func(p Point) bool { return p.Step() }
+	writes := func(p Point) bool { return p.Service == "store" && (p.Operation == "Save" || p.Operation == "Commit") }
 
 	return []Fault{
 		{CrashBefore, "the process dies before a call", anywhere, false},
@@ -63,12 +67,14 @@ func Faults() []Fault {
 		{Throttle, "a call is throttled", anywhere, false},
 		{ServerError, "a service stumbles", anywhere, false},
 		{Refuse, "AWS refuses a call for good", ofAWS, true},
-		{Pause, "the process stands still before a call for five minutes, and goes on when nobody counts on it any more", inStep, false},
+		{Pause, "the process stands still before a call for five minutes, and goes on when its time is over and nobody counts on it any more", inStep, false},
 		{Twice, "an invocation is delivered twice at once", first, false},
 		{TwiceLater, "an invocation is delivered again minutes later", first, false},
 		{Outage, "the table answers nobody for 30 s", func(p Point) bool { return p.Service == "store" }, false},
 		{Deny, "a service denies everything for ten minutes", ofAWS, true},
 		{Exhaust, "a quota is used up for ten minutes", func(p Point) bool { return ofAWS(p) && strings.HasPrefix(p.Operation, "Create") }, true},
+		{Expire, "the credentials have expired, and are renewed after a minute", ofAWS, false},
+		{Conflict, "somebody else writes just before a write", writes, false},
 		{Fatal, "the execution ends in a way that no Catch sees", first, false},
 		{Stop, "somebody stops the execution", first, false},
 		{ClockForward, "the functions' clock is an hour ahead for a minute", first, true},
@@ -175,6 +181,10 @@ func (w *World) effect(ctx context.Context, in *invocation, a Action, service st
 		w.Stand(service, "Create", Exhaust, 10*time.Minute)
 
 		return Exhaust
+	case Expire:
+		w.Stand(service, "", Expire, time.Minute)
+
+		return Expire
 	case Fatal:
 		in.fatal = true
 	case Stop:
@@ -210,7 +220,7 @@ func (w *World) effect(ctx context.Context, in *invocation, a Action, service st
 		}
 
 		return a
-	case None, LoseAnswer, ServerError, Refuse:
+	case None, LoseAnswer, ServerError, Refuse, Conflict:
 		return a
 	}
 
@@ -283,8 +293,10 @@ func broken(a Action) error {
 		return errors.New(`Post "https://example.com/?X-Amz-Security-Token=` + Secret + `": read: connection reset by peer`)
 	case Refuse:
 		return &smithy.GenericAPIError{Code: "AccessDenied", Message: "a service control policy forbids it", Fault: smithy.FaultClient}
-	case Exhaust:
-		return &smithy.GenericAPIError{Code: "LimitExceeded", Message: "You have reached your limit", Fault: smithy.FaultClient}
+	case Expire:
+		return &smithy.GenericAPIError{Code: "ExpiredToken", Message: "The security token included in the request is expired", Fault: smithy.FaultClient}
+	case Conflict:
+		return store.ErrStale
 	case Throttle:
 		return &smithy.GenericAPIError{Code: "ThrottlingException", Message: "Rate exceeded", Fault: smithy.FaultClient}
 	case ServerError:
@@ -295,8 +307,27 @@ func broken(a Action) error {
 	return nil
 }
 
-func (w *World) breakAWS(a Action) awsfake.Fault {
+// usedUp is how a service says that a quota is used up. EC2 user guide, "Error codes"; IAM API reference, "Common errors"; S3 API reference, "Error responses";
+// Batch has one code for all that it refuses.
+func usedUp(c awsfake.Call) error {
+	code, message := "LimitExceeded", "You have reached your limit"
+
+	switch c.Service {
+	case "ec2":
+		code = strings.TrimPrefix(c.Operation, "Create") + "LimitExceeded"
+	case "s3":
+		code = "TooManyBuckets"
+	case "batch":
+		code, message = "ClientException", "Limit of resources exceeded"
+	}
+
+	return &smithy.GenericAPIError{Code: code, Message: message, Fault: smithy.FaultClient}
+}
+
+func (w *World) breakAWS(a Action, c awsfake.Call) awsfake.Fault {
 	switch a {
+	case Exhaust:
+		return awsfake.Fault{Before: usedUp(c)}
 	case CrashBefore:
 		panic(crash{})
 	case CrashAfter:

@@ -53,8 +53,8 @@ type HerdReport struct {
 	Things int
 	// Throttled calls of AWS, refused starts of executions, and invocations that Lambda refused for want of concurrency.
 	Throttled, RefusedStarts, RefusedInvocations int
-	// Invocations and transitions of all executions.
-	Invocations, Transitions int
+	// Invocations and transitions of all executions, and the calls of AWS, those that were throttled among them.
+	Invocations, Transitions, Calls int
 	// Peak is the largest heap in bytes that was seen.
 	Peak uint64
 }
@@ -173,6 +173,7 @@ func (h *Herd) Run(ctx context.Context) (HerdReport, error) {
 		h.count.Transitions += w.cost.Transitions
 		h.count.Invocations += w.cost.Invocations
 		h.count.Throttled += w.cost.Throttled
+		h.count.Calls += w.cost.Calls
 
 		for _, tags := range w.AWS.Inventory() {
 			if ours(tags) {

@@ -13,8 +13,8 @@ import (
 )
 
 // TestHerd lets many deployments come at once: 10,000 over 200 account-Regions, of whose tenants each may have as many operations at work as template.yaml
-// lets it by default; the others wait in their tenants' queues. A plain run takes 100 over 2, which is as dense. Time and memory are printed and not judged;
-// the aims for the whole are 90 s on one core and 512 MB.
+// lets it by default; the others wait in their tenants' queues. A plain run takes 100 over 2, which is as dense. Time is printed and not judged: the aim for
+// the whole is 90 s on one core, which is for a machine to show.
 func TestHerd(t *testing.T) {
 	h := struct{ deployments, accounts int }{100, 2}
 
@@ -36,12 +36,14 @@ func TestHerd(t *testing.T) {
 	r := herd(t, h.deployments, h.accounts, float64(h.deployments)/10_000)
 	took := processorSeconds(t) - began
 
-	ratio := float64(r.Invocations) / float64(h.deployments) / float64(one.Invocations)
+	// Attempts: invocations of functions and calls of AWS, those that were refused and throttled among them.
+	invocations := float64(r.Invocations) / float64(h.deployments) / float64(one.Invocations)
+	calls := float64(r.Calls) / float64(h.deployments) / float64(one.Calls)
 
 	t.Logf("%d deployments at once over %d account-Regions: %d ended, %d ACTIVE, %.1f s of processor time, peak %d MB, longest wait of a caller %s, longest start delay %s, longest create %s (alone %s), "+
-		"%d throttled calls, %d refused starts, %d refused invocations, %.2f times the invocations of one alone",
+		"%d throttled calls, %d refused starts, %d refused invocations, %.2f times the invocations and %.2f times the calls of AWS of one alone",
 		h.deployments, h.accounts, r.Ended, r.Active, took, r.Peak>>20, r.Admission, r.StartDelay, r.Makespan, one.Makespan,
-		r.Throttled, r.RefusedStarts, r.RefusedInvocations, ratio)
+		r.Throttled, r.RefusedStarts, r.RefusedInvocations, invocations, calls)
 
 	if r.Ended != h.deployments || r.Active != h.deployments {
 		t.Errorf("%d of %d ended, %d are ACTIVE", r.Ended, h.deployments, r.Active)
@@ -51,8 +53,12 @@ func TestHerd(t *testing.T) {
 		t.Errorf("%d things are there, not %d for each deployment", r.Things, one.Things)
 	}
 
-	if ratio > 3 {
-		t.Errorf("%.2f times the invocations of one alone, more than 3", ratio)
+	if max(invocations, calls) > 3 {
+		t.Errorf("more than 3 times the attempts of one alone")
+	}
+
+	if r.Peak > 512<<20 {
+		t.Errorf("%d MB were in use, more than 512", r.Peak>>20)
 	}
 }
 

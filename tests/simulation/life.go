@@ -30,6 +30,10 @@ func Lives() map[string]Life {
 		"rollback": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.ban("batch", "CreateJobQueue"), c.create, c.becomes(deploy.PhaseFailed), c.nothing, c.lift)
 		},
+		// The first thing that the others of its chain need cannot be made: they are skipped, which the recorder writes down.
+		"rollback-chain": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, c.ban("ec2", "CreateInternetGateway"), c.create, c.becomes(deploy.PhaseFailed), c.nothing, c.lift)
+		},
 		"keep": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.create, c.becomes(deploy.PhaseActive), c.write, c.delete(deploy.Keep), c.becomes(deploy.PhaseDeleted), c.only("bucket"), c.read,
 				c.create, c.becomes(deploy.PhaseActive), c.read)
@@ -54,7 +58,7 @@ func Lives() map[string]Life {
 
 	maps.Copy(lives, Changing())
 
-	for _, seconds := range []int{0, 2, 5, 10, 20, 30, 45} {
+	for _, seconds := range []int{0, 2, 5, 10, 20, 30, 40} {
 		moment := time.Duration(seconds) * time.Second
 
 		lives[fmt.Sprintf("supersede-%d", seconds)] = func(ctx context.Context, c *caller) error {
@@ -85,6 +89,8 @@ type caller struct {
 	operation string
 	changes   int
 	bucket    string
+	wrote     bool // there is data
+	purged    bool // it was to be deleted
 	gone      bool // somebody else removed the data
 	finals    []string
 	makespans []float64
@@ -127,6 +133,13 @@ func (c *caller) live(ctx context.Context, life Life) error {
 		return err
 	}
 
+	// Wherever it went: data stays until somebody asks for its end.
+	if c.wrote && !c.purged {
+		if err := c.read(ctx); err != nil {
+			return err
+		}
+	}
+
 	if err := c.steps(ctx, c.lift, c.end, c.nothing); err != nil {
 		return err
 	}
@@ -146,6 +159,11 @@ func (c *caller) steps(ctx context.Context, steps ...step) error {
 
 // laws are what holds at any time.
 func (c *caller) laws(ctx context.Context) error {
+	// A tenth of what Step Functions allows: 25,000 events a history. The largest payload is 256 KiB there.
+	if cost := c.w.Cost(); cost.Events > 2_500 || cost.Largest > 8<<10 {
+		return fmt.Errorf("an execution had %d events, and a payload of %d bytes", cost.Events, cost.Largest)
+	}
+
 	if wrong := c.w.Violations(); len(wrong) > 0 {
 		return fmt.Errorf("%s", strings.Join(wrong, "\n"))
 	}
@@ -169,13 +187,35 @@ func (c *caller) laws(ctx context.Context) error {
 	c.w.logs.Reset()
 	c.w.mu.Unlock()
 
-	for where, text := range map[string]string{"the record": string(text), "the log": logs} {
+	told, err := c.told(ctx)
+	if err != nil {
+		return err
+	}
+
+	for where, text := range map[string]string{"the record": string(text), "the log": logs, "the events or the audit trail": told} {
 		if i := strings.Index(text, Secret); i >= 0 {
 			return fmt.Errorf("a secret is in %s: %s", where, text[max(0, i-200):min(len(text), i+60)])
 		}
 	}
 
 	return nil
+}
+
+// told is everything that was said of the deployment to those who listen, and what is kept of who asked.
+func (c *caller) told(ctx context.Context) (string, error) {
+	events, err := c.w.Store.Events(ctx, c.key())
+	if err != nil {
+		return "", err
+	}
+
+	entries, _, _, err := c.w.Store.Entries(ctx, c.key().Tenant, "", 1000, "")
+	if err != nil {
+		return "", err
+	}
+
+	text, err := json.Marshal([]any{events, entries})
+
+	return string(text), err
 }
 
 // repeat calls the API until it answers. A client gives up after twenty minutes.
@@ -188,6 +228,11 @@ func (c *caller) repeat(ctx context.Context, call func(context.Context) (workflo
 		})
 		if err == nil {
 			return admitted, nil
+		}
+
+		// What has no class is told to nobody but the log.
+		if e, ok := errors.AsType[*deploy.Error](err); ok {
+			c.w.leaks("an answer of the API", e.Message+e.Remedy)
 		}
 
 		if _, exists := errors.AsType[*workflow.Exists](err); exists || errors.Is(err, store.ErrNotFound) {
@@ -236,6 +281,8 @@ func (c *caller) create(ctx context.Context) error {
 
 func (c *caller) delete(data deploy.Data) step {
 	return func(ctx context.Context) error {
+		c.purged = c.purged || data == deploy.Purge
+
 		admitted, err := c.repeat(ctx, func(ctx context.Context) (workflow.Admitted, error) {
 			return c.w.Control.Delete(ctx, c.who(), workflow.DeleteRequest{Name: c.key().Name, Data: data})
 		})
@@ -342,9 +389,13 @@ func (c *caller) becomes(phase deploy.Phase) step {
 			}) && record.Operation.Error == nil {
 				return errors.New("NEEDS_ATTENTION lists no residue")
 			}
+
+			if id := c.unlisted(record); id != "" {
+				return fmt.Errorf("NEEDS_ATTENTION does not list %s, which is there", id)
+			}
 		}
 
-		if header.Phase == deploy.PhaseActive && !c.excused {
+		if header.Phase == deploy.PhaseActive {
 			if twice := c.w.doubled(); len(twice) > 0 {
 				return fmt.Errorf("made twice: %v", twice)
 			}
@@ -378,6 +429,24 @@ func (c *caller) becomes(phase deploy.Phase) step {
 	}
 }
 
+// unlisted is a thing that a removal left and that no step says so of, or nothing.
+func (c *caller) unlisted(record *store.Record) string {
+	if k := record.Operation.Kind; k != deploy.Create && k != deploy.Delete {
+		return "" // the others let stand what was there
+	}
+
+	after := c.w.AWS.Inventory()
+
+	for _, id := range c.w.left(c.before) {
+		r := record.Find(deploy.Ref(after[id][deploy.TagResource]))
+		if r == nil || !r.Kept && (r.Remove == nil || r.Remove.State == deploy.StepGone) {
+			return id
+		}
+	}
+
+	return ""
+}
+
 // difference shows the lines that only one of two texts has.
 func difference(a, b string) string {
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
@@ -407,6 +476,8 @@ func (c *caller) write(ctx context.Context) error {
 
 		return nil
 	}
+
+	c.wrote = err == nil
 
 	return err
 }

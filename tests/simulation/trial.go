@@ -189,20 +189,22 @@ func (s *Sum) Add(r Report) {
 	}
 }
 
+// Missed lists the points of the undisturbed life, where one is given, at which nothing broke in any trial.
+func (s *Sum) Missed(undisturbed *Report) []string {
+	if undisturbed == nil {
+		return nil
+	}
+
+	return slices.DeleteFunc(slices.Clone(undisturbed.Points), func(p string) bool { return s.hit[p] })
+}
+
 // String is the line that is printed. Coverage is of the points of the undisturbed life, where one is given.
 func (s *Sum) String(took time.Duration, undisturbed *Report) string {
 	line := fmt.Sprintf("%6d worlds, %d violations, %6.1f s, %d faults happened", s.Worlds, s.Violations, took.Seconds(), s.happened)
 
 	if undisturbed != nil && s.happened > 0 {
-		covered := 0
-
-		for _, p := range undisturbed.Points {
-			if s.hit[p] {
-				covered++
-			}
-		}
-
-		line += fmt.Sprintf(", %.1f%% of %d points covered", 100*float64(covered)/float64(len(undisturbed.Points)), len(undisturbed.Points))
+		all := len(undisturbed.Points)
+		line += fmt.Sprintf(", %.1f%% of %d points covered", 100*float64(all-len(s.Missed(undisturbed)))/float64(all), all)
 	}
 
 	return line + fmt.Sprintf(", worst history %d events, largest payload %d bytes, longest operation %.0f s", s.worst.Events, s.worst.Largest, s.longest)

@@ -162,7 +162,7 @@ func NewWorld(seed uint64) (*World, error) {
 	w.AWS.Fault = func(ctx context.Context, c awsfake.Call) awsfake.Fault {
 		w.order(c)
 
-		return w.breakAWS(w.at(ctx, c.Service, c.Operation))
+		return w.breakAWS(w.at(ctx, c.Service, c.Operation), c)
 	}
 	w.Store.Fault = func(ctx context.Context, method string, _ deploy.Key) memory.Fault {
 		return w.breakStore(w.at(ctx, "store", method))
@@ -254,6 +254,12 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 		return None
 	}
 
+	if service != "store" && service != "sfn" {
+		w.mu.Lock()
+		w.cost.Calls++
+		w.mu.Unlock()
+	}
+
 	if w.quiet {
 		return None
 	}
@@ -270,11 +276,7 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 
 	dead := in.dead
 
-	if service != "store" && service != "sfn" {
-		w.cost.Calls++
-	}
-
-	action := w.stands(service, operation)
+	lasting := w.stands(service, operation)
 	w.mu.Unlock()
 
 	switch {
@@ -284,8 +286,13 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 		panic(crash{})
 	}
 
+	action := lasting
 	if w.Fault != nil {
-		action = both(action, w.Fault(point))
+		action = both(lasting, w.Fault(point))
+	}
+
+	if action == lasting {
+		return lasting // which began elsewhere, and lasts no longer for being met
 	}
 
 	return w.effect(ctx, in, action, service)
