@@ -137,7 +137,7 @@ In another terminal, in this folder:
   curl -sS -X POST "$METAFLOW_DEPLOYER_URL/v1/deployments" \
     -H "Authorization: Bearer $METAFLOW_DEPLOYER_TOKEN" \
     -H 'Content-Type: application/json' -d '{"name": "demo"}'
-  curl -sS "$METAFLOW_DEPLOYER_URL/v1/deployments/demo" -H "Authorization: Bearer $METAFLOW_DEPLOYER_TOKEN"
+  until curl -sS "$METAFLOW_DEPLOYER_URL/v1/deployments/demo" -H "Authorization: Bearer $METAFLOW_DEPLOYER_TOKEN" | grep -E '"phase":"(ACTIVE|FAILED)"'; do sleep 1; done
   curl -sS "$METAFLOW_DEPLOYER_URL/v1/deployments/demo/configuration" -H "Authorization: Bearer $METAFLOW_DEPLOYER_TOKEN"
   curl -sS "$AWS_ENDPOINT_URL/_local/calls"
 

@@ -437,6 +437,7 @@ func testMalformedRules(t *testing.T, b *bench) {
 		"Delay":        {"no duration", `{"service":"ec2","action":"CreateVpc","then":{"delay":"soon"}}`, "then.delay"},
 		"Kill":         {"no point in time", `{"service":"ec2","action":"CreateVpc","then":{"kill":"now"}}`, "then.kill"},
 		"Polls":        {"no looks", `{"service":"ec2","action":"CreateVpc","then":{"hold":{"polls":0}}}`, "then.hold.polls"},
+		"HoldText":     {"text for an object", `{"service":"ec2","action":"CreateVpc","then":{"hold":"10s"}}`, "then.hold must be an object, not string"},
 		"HoldIAM":      {"no state between", `{"service":"iam","action":"CreateRole","then":{"hold":{"polls":1}}}`, "then.hold"},
 		"ErrorCode":    {"no code", `{"service":"ec2","action":"CreateVpc","then":{"error":{"status":400}}}`, "then.error.code"},
 		"ErrorStatus":  {"a good status", `{"service":"ec2","action":"CreateVpc","then":{"error":{"status":200,"code":"x"}}}`, "then.error.status"},

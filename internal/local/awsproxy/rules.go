@@ -340,7 +340,12 @@ func absent(name string, is bool) string {
 
 func ruleText(err error) error {
 	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && kind.Field != "" {
-		return fmt.Errorf("the member %s must be %s, not %s", kind.Field, kind.Type, kind.Value)
+		what := kind.Type.String()
+		if k := kind.Type.Kind(); k == reflect.Struct || k == reflect.Map {
+			what = "an object"
+		}
+
+		return fmt.Errorf("the member %s must be %s, not %s; docs/local-rules.md shows them all", kind.Field, what, kind.Value)
 	}
 
 	return fmt.Errorf("the rule is not as it should be: %s", strings.TrimPrefix(err.Error(), "json: "))
