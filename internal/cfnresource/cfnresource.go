@@ -174,6 +174,12 @@ func (r *Resource) unanswered(ctx context.Context, tenant string, e Event) (stri
 		}
 	}
 
+	// An id of CloudFormation's own says that no answer ever arrived, also where we have given up to send one. Before anything of the deployment is deleted,
+	// it is looked at whose it is.
+	if !strings.HasPrefix(e.PhysicalResourceID, product) {
+		return name, nil
+	}
+
 	return "", nil
 }
 
@@ -355,9 +361,12 @@ func (r *Resource) send(ctx context.Context, url string, a answer) error {
 	return nil
 }
 
+// product begins every physical id that we give.
+const product = "metaflow-deployer"
+
 // id is the physical id of a deployment's resource: the same for as long as it has its name.
 func (r *Resource) id(key deploy.Key) string {
-	return strings.Join([]string{"metaflow-deployer", r.Control.Place.Installation, key.Tenant, key.Name}, "/")
+	return strings.Join([]string{product, r.Control.Place.Installation, key.Tenant, key.Name}, "/")
 }
 
 // named reads the name of a tenant's deployment off a physical id. Others are CloudFormation's own, or mark what was refused.
@@ -373,7 +382,7 @@ func unmade(request, was string) string {
 		return was
 	}
 
-	return "metaflow-deployer-refused-" + request
+	return product + "-refused-" + request
 }
 
 // actor is who acts in a record: one resource of one stack. It owns what it creates, and nothing else.

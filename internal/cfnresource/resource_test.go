@@ -815,31 +815,44 @@ func TestDeleteOfWhatWasNeverAnswered(t *testing.T) {
 
 	const made = "ml-Env-1ABCDEFGHIJKL"
 
-	run(t, func(t *testing.T, b *bench) {
-		b.refuse = func() error { return errors.New("the receiver answered 503") }
+	for name, c := range map[string]struct {
+		reason  string
+		minutes int
+		waits   int
+	}{
+		"Waits":   {"the answer is still tried", 15, 1},
+		"GivenUp": {"a stack that is not rolled back may be deleted any time later", 45, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 
-		e := b.event("Create", "", map[string]any{"ServiceTimeout": "900"})
-		if err := b.Handle(t.Context(), tenant, e); err != nil {
-			t.Fatal(err)
-		}
+			run(t, func(t *testing.T, b *bench) {
+				b.refuse = func() error { return errors.New("the receiver answered 503") }
 
-		b.settle(e, 15)
+				e := b.event("Create", "", map[string]any{"ServiceTimeout": "900"})
+				if err := b.Handle(t.Context(), tenant, e); err != nil {
+					t.Fatal(err)
+				}
 
-		if b.phase("research") != deploy.PhaseActive || len(b.of(e)) > 0 {
-			t.Fatalf("the deployment is %s", b.phase("research"))
-		}
+				b.settle(e, c.minutes)
 
-		b.refuse = nil
+				if b.phase("research") != deploy.PhaseActive || len(b.of(e)) > 0 || len(b.waiting()) != c.waits {
+					t.Fatalf("%s: the deployment is %s, and %d requests wait", c.reason, b.phase("research"), len(b.waiting()))
+				}
 
-		// Another resource's Delete takes nothing away.
-		other := b.event("Delete", made, map[string]any{"Data": "purge"})
-		other.LogicalResourceID = "Other"
-		b.want(b.ask(other), "")
+				b.refuse = nil
 
-		if a := b.want(b.ask(b.event("Delete", made, map[string]any{"Data": "purge"})), ""); a.PhysicalResourceId != made || len(b.left()) > 0 {
-			t.Errorf("%+v, and there is still %v", a, b.left())
-		}
-	})
+				// Another resource's Delete takes nothing away.
+				other := b.event("Delete", made, map[string]any{"Data": "purge"})
+				other.LogicalResourceID = "Other"
+				b.want(b.ask(other), "")
+
+				if a := b.want(b.ask(b.event("Delete", made, map[string]any{"Data": "purge"})), ""); a.PhysicalResourceId != made || len(b.left()) > 0 {
+					t.Errorf("%s: %+v, and there is still %v", c.reason, a, b.left())
+				}
+			})
+		})
+	}
 }
 
 // TestHostileURLsGetNothing: neither an answer nor an effect.
