@@ -33,7 +33,7 @@ token: .local/bin/local ## Print a token for somebody else: make token TENANT=a 
 ##@ Develop
 
 .PHONY: test
-test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chromium .local/bin/oasdiff .local/dynamodb/.libs .local/bin/golangci-lint ## Run every test, the emulated ones too (what CI runs)
+test: local-stack $(VENV)/.test .local/node/.installed .local/portal/.built chromium .local/bin/oasdiff .local/dynamodb/.libs .local/bin/golangci-lint .local/ministack/.installed ## Run every test, the emulated ones too (what CI runs)
 	$(MAKE) --no-print-directory test-e2e
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-go test-beside
 
@@ -46,7 +46,7 @@ test-e2e:
 .PHONY: test-go test-beside
 test-go:
 	METAFLOW_DEPLOYER_VENV=$(CURDIR)/$(VENV) METAFLOW_DEPLOYER_LOCAL=$(CURDIR)/.local METAFLOW_DEPLOYER_CHROMIUM=$(CHROMIUM) \
-	  METAFLOW_DEPLOYER_PORTAL=$(CURDIR)/.local/portal go test -p 4 -timeout 30m $(LONG) $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED) $(LONG) ./tests/e2e)")
+	  METAFLOW_DEPLOYER_MINISTACK=$(CURDIR)/.local/ministack METAFLOW_DEPLOYER_PORTAL=$(CURDIR)/.local/portal go test -p 4 -timeout 30m $(LONG) $$(go list ./... | grep --invert-match --line-regexp --fixed-strings "$$(go list $(RACED) $(LONG) ./tests/e2e)")
 
 test-beside: lint test-store
 	go test -race $(RACED)

@@ -42,7 +42,7 @@ func (c *Client) Subscribe(ctx context.Context, to string) (*Webhook, error) {
 	return get[Webhook](ctx, c, call{method: http.MethodPost, path: "/v1/webhooks", body: map[string]string{"url": to}})
 }
 
-// Unsubscribe has no more events sent to a webhook.
+// Unsubscribe has no more events sent to a webhook. One that is gone when the call is repeated, because the first answer was lost, is no error.
 func (c *Client) Unsubscribe(ctx context.Context, id string) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/webhooks/" + url.PathEscape(id)})
 
@@ -82,7 +82,8 @@ func (c *Client) Allow(ctx context.Context, kind, value string) (*Grant, error) 
 	return get[Grant](ctx, c, call{method: http.MethodPost, path: "/v1/grants", body: map[string]string{"kind": kind, "value": value}})
 }
 
-// Withdraw takes back what was allowed; admins only. What uses the thing already goes on doing so.
+// Withdraw takes back what was allowed; admins only. What uses the thing already goes on doing so. What is not allowed any more when the call is repeated,
+// because the first answer was lost, is no error.
 func (c *Client) Withdraw(ctx context.Context, kind, value string) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/grants", query: url.Values{"kind": {kind}, "value": {value}}})
 

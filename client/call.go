@@ -90,7 +90,8 @@ func get[T any](ctx context.Context, c *Client, r call) (*T, error) {
 	return v, nil
 }
 
-// do sends a call until it is answered for good: with a success, with a *Problem, or with the last failure to reach the API.
+// do sends a call until it is answered for good: with a success, with a *Problem, or with the last failure to reach the API. A DELETE that finds nothing after
+// an attempt that may have been carried out is a success without content.
 func (c *Client) do(ctx context.Context, r call) (answer, error) {
 	var body []byte
 
@@ -109,11 +110,21 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 		r.tries = attempts
 	}
 
+	lost := false
+
 	for n := 1; ; n++ {
 		a, err := c.send(ctx, r, body)
+		p, answered := errors.AsType[*Problem](err)
+
+		if lost && r.method == http.MethodDelete && answered && p.Code == "not_found" {
+			return answer{status: http.StatusNoContent}, nil
+		}
+
 		if err == nil || n >= r.tries {
 			return a, err
 		}
+
+		lost = lost || !answered || p.Code == "unavailable" // any other answer says that nothing was done
 
 		pause, again := afterwards(err, n)
 		if !again || ctx.Err() != nil {

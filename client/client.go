@@ -4,8 +4,9 @@
 //	op, err := c.Create(ctx, client.CreateRequest{Name: "research"})
 //	for op, err := range c.Watch(ctx, op.ID) { ... }
 //
-// Every call may be repeated by the client itself: reads are repeatable by nature, and whatever changes something carries an Idempotency-Key that stays the
-// same through all attempts of one call. What the API refuses is a *Problem, with the field, the cause and the remedy.
+// Every call may be repeated by the client itself: reads are repeatable by nature, a delete whose answer was lost is done if nothing is there the next time,
+// and whatever else changes something carries an Idempotency-Key that stays the same through all attempts of one call. What the API refuses is a *Problem,
+// with the field, the cause and the remedy.
 //
 // The package needs the standard library only. Signing with AWS credentials is in client/sigv4 and signing in at an OIDC issuer in client/device, so that
 // only those who import them link them. It must not know the product's insides: everything here stands in the public contract, and a member of an answer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -335,6 +336,156 @@ func code(err error) string {
 	return ""
 }
 
+// TestLabels: an update leaves the labels, replaces them, or takes them all away.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		reason string
+		labels map[string]string
+		want   string
+	}{
+		"Nil":   {reason: "what is not said stays", want: "map[team:data]"},
+		"Other": {reason: "others take their place", labels: map[string]string{"stage": "test"}, want: "map[stage:test]"},
+		"Empty": {reason: "none are said aloud", labels: map[string]string{}, want: "map[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			installation(t, func(t *testing.T, _ *door.Door, c *client.Client) {
+				ctx := t.Context()
+				standing(t, c, "research")
+
+				op, err := c.Update(ctx, "research", client.UpdateRequest{Spec: client.Spec{}, Labels: tc.labels})
+				if err != nil {
+					t.Fatal(err)
+				}
+
+				if _, err := c.Wait(ctx, op.ID); err != nil {
+					t.Fatal(err)
+				}
+
+				if got, err := c.Deployment(ctx, "research"); err != nil || fmt.Sprint(got.Labels) != tc.want {
+					t.Errorf("%s: got %v %v, want %s", tc.reason, got, err, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// standing creates a deployment and waits for it.
+func standing(t *testing.T, c *client.Client, name string) {
+	t.Helper()
+
+	op, err := c.Create(t.Context(), client.CreateRequest{Name: name, Labels: map[string]string{"team": "data"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := c.Wait(t.Context(), op.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestARepeatedDelete breaks the first attempt of what takes something away: if the next one finds nothing, that is the end that was asked for, unless the
+// first one cannot have brought it about.
+func TestARepeatedDelete(t *testing.T) {
+	t.Parallel()
+
+	type act func(ctx context.Context, c *client.Client, webhook string) (*client.Operation, error)
+
+	unsubscribe := func(ctx context.Context, c *client.Client, webhook string) (*client.Operation, error) {
+		return nil, c.Unsubscribe(ctx, webhook)
+	}
+	withdraw := func(ctx context.Context, c *client.Client, _ string) (*client.Operation, error) {
+		return nil, c.Withdraw(ctx, "bucket", "acme-flows")
+	}
+	remove := func(o client.DeleteOptions) act {
+		return func(ctx context.Context, c *client.Client, _ string) (*client.Operation, error) {
+			return c.Delete(ctx, "research", o)
+		}
+	}
+	reset := repeat(1, nil, errors.New("connection reset by peer"))
+	away := append(repeat(1, nil, nil), repeat(3, door.Answer(503, `{}`, "Retry-After", "60"), nil)...) // as long as an operation may take
+
+	for name, tc := range map[string]struct {
+		reason string
+		// made: there is something to take away, and the answer of the first attempt is lost. answers are as in TestRetries.
+		made    bool
+		answers []func(door.Request) (*door.Reply, error)
+		act     act
+		op      client.OperationState
+		code    string
+	}{
+		"Webhook":    {reason: "no event goes there any more", made: true, answers: away, act: unsubscribe},
+		"Grant":      {reason: "it is not allowed any more", made: true, answers: away, act: withdraw},
+		"Deployment": {reason: "the operation that did it is there to be watched", made: true, answers: away, act: remove(client.DeleteOptions{}), op: client.Succeeded},
+		"Missing":    {reason: "the API's own answer where that is no error", made: true, answers: away, act: remove(client.DeleteOptions{AllowMissing: true})},
+		"NoWebhook":  {reason: "nothing is there at first sight", act: unsubscribe, code: "not_found"},
+		"NoGrant":    {reason: "likewise", act: withdraw, code: "not_found"},
+		"NotMade":    {reason: "likewise", act: remove(client.DeleteOptions{}), code: "not_found"},
+		"Never":      {reason: "nor was there ever an operation to answer", answers: reset, act: remove(client.DeleteOptions{}), code: "not_found"},
+		"Throttled":  {reason: "what was turned away did nothing", answers: repeat(1, door.Answer(429, `{"message":"Too Many Requests"}`), nil), act: unsubscribe, code: "not_found"},
+		"Busy":       {reason: "likewise", answers: repeat(1, door.Answer(503, `{"code":"busy","detail":"x"}`), nil), act: unsubscribe, code: "not_found"},
+		"Elsewhere": {
+			reason:  "whoever answers knows nothing of webhooks",
+			answers: append(reset, repeat(1, door.Answer(404, `{"message":"Not Found"}`), nil)...), act: unsubscribe, code: "no_such_route",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			installation(t, func(t *testing.T, d *door.Door, _ *client.Client) {
+				ctx, c, webhook := t.Context(), as(t, d, "acme", deploy.Admin), "nothing"
+
+				if tc.made {
+					w, err := c.Subscribe(ctx, "https://hooks.example.com/a")
+					if err != nil {
+						t.Fatal(err)
+					}
+
+					if _, err := c.Allow(ctx, "bucket", "acme-flows"); err != nil {
+						t.Fatal(err)
+					}
+
+					standing(t, c, "research")
+					webhook = w.ID
+				}
+
+				answers := tc.answers
+				d.Before = func(r door.Request) (*door.Reply, error) {
+					if len(answers) == 0 {
+						return nil, nil //nolint:nilnil // let it through
+					}
+
+					answer := answers[0]
+					answers = answers[1:]
+
+					return answer(r)
+				}
+
+				lose := tc.made
+				d.After = func(door.Request) error {
+					if !lose {
+						return nil
+					}
+
+					lose = false
+
+					return errors.New("unexpected EOF")
+				}
+
+				op, err := tc.act(ctx, c, webhook)
+				if (err != nil) != (tc.code != "") || code(err) != tc.code {
+					t.Errorf("%s: %v", tc.reason, err)
+				}
+
+				if (op != nil) != (tc.op != "") || op != nil && (op.Kind != "DELETE" || op.State != tc.op) {
+					t.Errorf("%s: %+v", tc.reason, op)
+				}
+			})
+		})
+	}
+}
+
 func TestAGivenKeyIsKept(t *testing.T) {
 	t.Parallel()
 	installation(t, func(t *testing.T, _ *door.Door, c *client.Client) {
@@ -351,6 +502,93 @@ func TestAGivenKeyIsKept(t *testing.T) {
 
 		if _, err := c.Wait(t.Context(), first.ID); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestIfMatch: whatever changes a deployment may be bound to the state that the caller has seen.
+func TestIfMatch(t *testing.T) {
+	t.Parallel()
+	installation(t, func(t *testing.T, _ *door.Door, c *client.Client) {
+		standing(t, c, "research")
+
+		for _, change := range []struct {
+			name string
+			act  func(ctx context.Context, etag string) (*client.Operation, error)
+		}{
+			{"Update", func(ctx context.Context, etag string) (*client.Operation, error) {
+				return c.Update(ctx, "research", client.UpdateRequest{Spec: client.Spec{}, IfMatch: etag})
+			}},
+			{"Repair", func(ctx context.Context, etag string) (*client.Operation, error) {
+				return c.Repair(ctx, "research", client.ChangeOptions{IfMatch: etag})
+			}},
+			{"Verify", func(ctx context.Context, etag string) (*client.Operation, error) {
+				return c.Verify(ctx, "research", client.ChangeOptions{IfMatch: etag})
+			}},
+			{"Extend", func(ctx context.Context, etag string) (*client.Operation, error) {
+				_, err := c.Extend(ctx, "research", "3d", client.ChangeOptions{IfMatch: etag})
+
+				return nil, err
+			}},
+			{"Delete", func(ctx context.Context, etag string) (*client.Operation, error) {
+				return c.Delete(ctx, "research", client.DeleteOptions{IfMatch: etag})
+			}},
+		} {
+			seen, err := c.Deployment(t.Context(), "research")
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if _, err := change.act(t.Context(), `"1"`); code(err) != "precondition_failed" {
+				t.Fatalf("%s of another state: %v", change.name, err)
+			}
+
+			op, err := change.act(t.Context(), seen.ETag)
+			if err == nil && op != nil {
+				_, err = c.Wait(t.Context(), op.ID)
+			}
+
+			if err != nil {
+				t.Fatalf("%s of the state that is there: %v", change.name, err)
+			}
+		}
+	})
+}
+
+// TestPlans: what a create and an update would do, as a plan and as a template.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
+		ctx := t.Context()
+		create := client.CreateRequest{Name: "research"}
+		update := client.UpdateRequest{Spec: client.Spec{Network: client.Network{CIDR: "10.30.0.0/20"}}}
+
+		if plan, err := c.PlanCreate(ctx, create); err != nil || len(plan.Steps) < 10 {
+			t.Errorf("%+v %v", plan, err)
+		}
+
+		if text, err := c.PlanCreateTemplate(ctx, create); err != nil || !strings.Contains(string(text), `"AWS::Batch::JobQueue"`) {
+			t.Errorf("%s %v", text, err)
+		}
+
+		if _, err := c.PlanUpdateTemplate(ctx, "research", update); code(err) != "not_found" {
+			t.Errorf("there is nothing to update: %v", err)
+		}
+
+		standing(t, c, "research")
+
+		if plan, err := c.PlanUpdate(ctx, "research", update); err != nil || len(plan.Steps) < 10 {
+			t.Errorf("%+v %v", plan, err)
+		}
+
+		if text, err := c.PlanUpdateTemplate(ctx, "research", update); err != nil || !strings.Contains(string(text), `"10.30.0.0/20"`) {
+			t.Errorf("%s %v", text, err)
+		}
+
+		d.Before = func(door.Request) (*door.Reply, error) { return door.Answer(200, `{"hello":true}`), nil }
+
+		if _, err := c.PlanCreateTemplate(ctx, create); code(err) != "unexpected_answer" {
+			t.Errorf("somebody else's JSON is no template: %v", err)
 		}
 	})
 }

@@ -25,9 +25,11 @@ type CreateRequest struct {
 
 // UpdateRequest asks for another spec, whole: what it leaves out goes back to its default.
 type UpdateRequest struct {
-	Spec   any               `json:"spec"`
-	Labels map[string]string `json:"labels,omitempty"`
-	TTL    string            `json:"ttl,omitempty"`
+	Spec any `json:"spec"`
+	// Labels take the place of those that are there: an empty map takes all of them away, nil leaves them.
+	Labels map[string]string `json:"labels,omitzero"`
+	// TTL moves the expiry to that long from now, such as 72h or 3d; empty leaves it.
+	TTL string `json:"ttl,omitempty"`
 
 	// IfMatch, if set, is the ETag of the deployment as the caller has seen it last: if it changed since, the update is refused.
 	IfMatch string `json:"-"`
@@ -48,6 +50,14 @@ type DeleteOptions struct {
 	Data Data
 	// AllowMissing makes it no error that there is nothing to delete; the operation is nil then.
 	AllowMissing bool
+	// IfMatch is as in UpdateRequest. Where the answer of the first attempt was lost, the delete that it began is such a change, too.
+	IfMatch string
+}
+
+// ChangeOptions are the choices of what else changes a deployment.
+type ChangeOptions struct {
+	// IfMatch is as in UpdateRequest.
+	IfMatch string
 }
 
 // ListOptions narrow a list.
@@ -83,9 +93,33 @@ func (c *Client) Update(ctx context.Context, name string, r UpdateRequest) (*Ope
 	return get[Operation](ctx, c, call{method: http.MethodPut, path: deployment(name, ""), body: r, header: ifMatch(r.IfMatch)})
 }
 
+// PlanCreateTemplate answers what a create would make as a CloudFormation template, in JSON, and does nothing. What the create would be refused for is not in
+// it: PlanCreate finds that.
+func (c *Client) PlanCreateTemplate(ctx context.Context, r CreateRequest) (json.RawMessage, error) {
+	return c.template(ctx, call{path: "/v1/deployments:plan", body: r, key: r.IdempotencyKey})
+}
+
 // PlanUpdate answers what an update would do, and does nothing.
 func (c *Client) PlanUpdate(ctx context.Context, name string, r UpdateRequest) (*Plan, error) {
 	return get[Plan](ctx, c, call{method: http.MethodPost, path: deployment(name, ":plan"), body: r, header: ifMatch(r.IfMatch)})
+}
+
+// PlanUpdateTemplate answers what a deployment would have after an update as a CloudFormation template, in JSON, and does nothing. What the update would be
+// refused for is not in it: PlanUpdate finds that.
+func (c *Client) PlanUpdateTemplate(ctx context.Context, name string, r UpdateRequest) (json.RawMessage, error) {
+	return c.template(ctx, call{path: deployment(name, ":plan"), body: r, header: ifMatch(r.IfMatch)})
+}
+
+// template asks for a plan as a template.
+func (c *Client) template(ctx context.Context, r call) (json.RawMessage, error) {
+	r.method, r.query = http.MethodPost, url.Values{"format": {"cloudformation"}}
+
+	a, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+
+	return a.body, a.into(&template{})
 }
 
 func ifMatch(etag string) map[string]string {
@@ -96,13 +130,24 @@ func ifMatch(etag string) map[string]string {
 	return map[string]string{"If-Match": etag}
 }
 
-// Delete asks for a deployment's end and answers the operation that brings it about.
+// Delete asks for a deployment's end and answers the operation that brings it about. If the deployment is gone when the call is repeated, because the first
+// answer was lost, that is the operation that ended it; with AllowMissing it is nil.
 func (c *Client) Delete(ctx context.Context, name string, o DeleteOptions) (*Operation, error) {
 	a, err := c.do(ctx, call{
 		method: http.MethodDelete, path: deployment(name, ""), query: url.Values{"data": {string(o.Data)}, "allowMissing": flag(o.AllowMissing)},
+		header: ifMatch(o.IfMatch),
 	})
-	if err != nil || a.status == http.StatusNoContent {
+	if err != nil || a.status == http.StatusNoContent && o.AllowMissing {
 		return nil, err
+	}
+
+	if a.status == http.StatusNoContent {
+		d, err := c.DeletedDeployment(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+
+		return c.Operation(ctx, d.Operation)
 	}
 
 	op := new(Operation)
@@ -157,18 +202,20 @@ func (c *Client) Drift(ctx context.Context, name string) (*Drift, error) {
 }
 
 // Repair brings back what drifted, and answers the operation that does it.
-func (c *Client) Repair(ctx context.Context, name string) (*Operation, error) {
-	return get[Operation](ctx, c, call{method: http.MethodPost, path: deployment(name, ":repair")})
+func (c *Client) Repair(ctx context.Context, name string, o ChangeOptions) (*Operation, error) {
+	return get[Operation](ctx, c, call{method: http.MethodPost, path: deployment(name, ":repair"), header: ifMatch(o.IfMatch)})
 }
 
 // Verify proves the environment with a probe job, and answers the operation that does it.
-func (c *Client) Verify(ctx context.Context, name string) (*Operation, error) {
-	return get[Operation](ctx, c, call{method: http.MethodPost, path: deployment(name, ":verify")})
+func (c *Client) Verify(ctx context.Context, name string, o ChangeOptions) (*Operation, error) {
+	return get[Operation](ctx, c, call{method: http.MethodPost, path: deployment(name, ":verify"), header: ifMatch(o.IfMatch)})
 }
 
 // Extend moves the deployment's expiry to that long from now, such as 72h or 3d.
-func (c *Client) Extend(ctx context.Context, name, ttl string) (*Deployment, error) {
-	return get[Deployment](ctx, c, call{method: http.MethodPost, path: deployment(name, ":extend"), body: map[string]string{"ttl": ttl}})
+func (c *Client) Extend(ctx context.Context, name, ttl string, o ChangeOptions) (*Deployment, error) {
+	return get[Deployment](ctx, c, call{
+		method: http.MethodPost, path: deployment(name, ":extend"), body: map[string]string{"ttl": ttl}, header: ifMatch(o.IfMatch),
+	})
 }
 
 // list follows the pages of a list.

@@ -34,6 +34,13 @@ func (p *Plan) identity() string {
 	return "plan"
 }
 
+// template is what tells a CloudFormation template from anything else.
+type template struct {
+	Version string `json:"AWSTemplateFormatVersion"`
+}
+
+func (t *template) identity() string { return t.Version }
+
 // PlannedStep is a step that would be taken.
 type PlannedStep struct {
 	Resource string    `json:"resource"`

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,7 +49,7 @@ func (s *session) create() *cobra.Command {
 	var spec specFlags
 
 	spec.add(c)
-	verify := c.Flags().Bool("verify", false, "prove the environment with a probe job before the create succeeds")
+	spec.addVerify(c)
 	key := c.Flags().String("idempotency-key", "", "make this the same request as an earlier one with that key, within 24 hours")
 	leave := waiting(c)
 
@@ -58,7 +59,6 @@ func (s *session) create() *cobra.Command {
 			return err
 		}
 
-		request.Verify = request.Verify || *verify
 		request.IdempotencyKey = *key
 
 		api, err := s.client(ctx)
@@ -108,14 +108,22 @@ func (s *session) request(c *cobra.Command, spec *specFlags, args []string) (cli
 func (s *session) plan() *cobra.Command {
 	c := &cobra.Command{
 		Use: "plan [NAME]", Short: "Show what a create or an update would do, and do nothing", Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.names,
-		Long: "Show the steps that a create, or an update of a deployment that is there, would take, with cost, quotas and findings. Nothing is changed.",
+		Long: "Show the steps that a create, or an update of a deployment that is there, would take, with cost, quotas and findings. Nothing is changed.\n" +
+			"With --format cloudformation it is a template of what the deployment would have, and what is wrong goes to standard error.",
 	}
 
 	var spec specFlags
 
 	spec.add(c)
+	spec.addVerify(c)
+	format := c.Flags().String("format", "plan", "plan: steps, cost, quotas and findings; cloudformation: a template, as JSON, or as YAML with -o yaml")
+	_ = c.RegisterFlagCompletionFunc("format", fixed("plan", "cloudformation")) // the flag is there
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
+		if *format != "plan" && *format != "cloudformation" {
+			return misused("--format %s: it is plan or cloudformation", *format)
+		}
+
 		request, d, err := s.request(c, &spec, args)
 		if err != nil {
 			return err
@@ -126,34 +134,50 @@ func (s *session) plan() *cobra.Command {
 			return err
 		}
 
-		plan, err := s.planned(ctx, api, c, &spec, request, d)
+		plan, template, err := s.planned(ctx, api, c, &spec, request, d)
 		if err != nil {
 			return &located{err, d.places}
 		}
 
-		return s.showPlan(plan, d.places)
+		if *format == "plan" {
+			return s.showPlan(plan, d.places)
+		}
+
+		text, err := template()
+		if err != nil {
+			return &located{err, d.places}
+		}
+
+		return s.showTemplate(text, plan, d.places)
 	})
 
 	return c
 }
 
-// planned asks for the plan of what the same arguments would do: an update where there is a deployment, else a create.
-func (s *session) planned(ctx context.Context, api *client.Client, c *cobra.Command, spec *specFlags, r client.CreateRequest, d *document) (*client.Plan, error) {
+// planned asks for the plan of what the same arguments would do: an update where there is a deployment, else a create. template asks for the same as a
+// template, which has no findings.
+func (s *session) planned(
+	ctx context.Context, api *client.Client, c *cobra.Command, spec *specFlags, r client.CreateRequest, d *document,
+) (plan *client.Plan, template func() (json.RawMessage, error), err error) {
 	there, err := api.Deployment(ctx, r.Name)
 
 	switch {
 	case missing(err) || err == nil && (there.Phase == client.Failed || there.Phase == client.Deleted):
-		return api.PlanCreate(ctx, r)
+		plan, err = api.PlanCreate(ctx, r)
+
+		return plan, func() (json.RawMessage, error) { return api.PlanCreateTemplate(ctx, r) }, err
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
 
 	update, err := s.updated(c, spec, there, d)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 
-	return api.PlanUpdate(ctx, r.Name, update)
+	plan, err = api.PlanUpdate(ctx, r.Name, update)
+
+	return plan, func() (json.RawMessage, error) { return api.PlanUpdateTemplate(ctx, r.Name, update) }, err
 }
 
 func missing(err error) bool {
@@ -187,6 +211,10 @@ func (s *session) updated(c *cobra.Command, spec *specFlags, there *client.Deplo
 	whole, err := d.create()
 	if err != nil {
 		return r, err
+	}
+
+	if whole.Verify {
+		return r, misused("%s: an update does not verify: leave it out, and prove the deployment when the update is done: %s verify NAME", d.places.of("/verify"), Name)
 	}
 
 	if r.Spec, r.Labels, r.TTL = whole.Spec, whole.Labels, whole.TTL; r.Spec == nil {
@@ -372,7 +400,7 @@ func (s *session) extend() *cobra.Command {
 			return err
 		}
 
-		d, err := api.Extend(ctx, args[0], *ttl)
+		d, err := api.Extend(ctx, args[0], *ttl, client.ChangeOptions{})
 		if err != nil {
 			return err
 		}
@@ -392,7 +420,7 @@ func (s *session) verify() *cobra.Command {
 }
 
 // acting is a command that begins an operation and needs nothing but a name.
-func (s *session) acting(use, short string, act func(*client.Client, context.Context, string) (*client.Operation, error)) *cobra.Command {
+func (s *session) acting(use, short string, act func(*client.Client, context.Context, string, client.ChangeOptions) (*client.Operation, error)) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: s.names}
 	leave := waiting(c)
 
@@ -402,7 +430,7 @@ func (s *session) acting(use, short string, act func(*client.Client, context.Con
 			return err
 		}
 
-		op, err := act(api, ctx, args[0])
+		op, err := act(api, ctx, args[0], client.ChangeOptions{})
 		if err != nil {
 			return err
 		}

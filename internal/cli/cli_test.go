@@ -335,6 +335,8 @@ func TestSpecs(t *testing.T) {
 		"No":       {reason: "no is a text, as in YAML 1.2, and a date is one", file: "s.yaml", text: "tags: {country: no, day: 2026-01-01}\n", body: `{"name":"research","spec":{"tags":{"country":"no","day":"2026-01-01"}}}`},
 		"Anchors":  {reason: "aliases are what they stand for", file: "s.yaml", text: "compute:\n  environments: [{name: a, instanceTypes: &t [m5]}, {name: b, instanceTypes: *t}]\n", body: `{"name":"research","spec":{"compute":{"environments":[{"instanceTypes":["m5"],"name":"a"},{"instanceTypes":["m5"],"name":"b"}]}}}`},
 		"Comments": {reason: "an empty file says nothing", file: "s.yaml", text: "# nothing\n", body: `{"name":"research"}`},
+		"Verify":   {reason: "a flag goes over the file, this one too", file: "s.yaml", text: "verify: true\n", args: "--verify=false", body: `{"name":"research"}`},
+		"NoLabels": {reason: "a member that is null is not there", file: "s.yaml", text: "labels: null\nverify: null\n", body: `{"name":"research"}`},
 		"Flags": {
 			reason: "a flag for each common member", args: "--cidr 10.1.0.0/16 --zone us-east-1a,us-east-1b --max-vcpus 4 --instance-type m5 --instance-type r5 --tag a=b --label c=d --ttl P3D --bucket b/p/q --job-role arn:r",
 			body: `{"name":"research","spec":{"access":{"existing":{"jobRoleArn":"arn:r"}},"compute":{"environments":[{"instanceTypes":["m5","r5"],"maxVcpus":4,"name":"default"}]},` +
@@ -451,7 +453,70 @@ func TestUpdate(t *testing.T) {
 		if last := d.Requests()[2]; string(last.Body) != `{"spec":{}}` || last.Header.Get("If-Match") != "" {
 			d.Errorf("a file is the whole spec: %s", last.Body)
 		}
+
+		for labels, want := range map[string]string{"{}": `{"spec":{},"labels":{}}`, "null": `{"spec":{}}`} {
+			d.write("spec.yaml", "spec: {}\nverify: false\nlabels: "+labels)
+			d.must("update", "research", "-f", "spec.yaml", "--no-wait")
+
+			if got := string(d.Requests()[len(d.Requests())-1].Body); got != want {
+				d.Errorf("labels: %s in a file: got %s, want %s", labels, got, want)
+			}
+		}
 	})
+}
+
+// TestAnUpdateDoesNotVerify: what an update cannot do is refused where it is said, and not left undone in silence.
+func TestAnUpdateDoesNotVerify(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		reason, args, says string
+		there              bool
+		body               string
+	}{
+		"Update":     {reason: "the file's line", args: "update research -f s.yaml", there: true, says: "s.yaml:2: an update does not verify"},
+		"Plan":       {reason: "the plan of an update is one", args: "plan research -f s.yaml", there: true, says: "s.yaml:2: an update does not verify"},
+		"PlanFlag":   {reason: "so is it with flags alone", args: "plan research --verify", there: true, says: "--verify: an update does not verify"},
+		"Create":     {reason: "a create verifies", args: "plan research -f s.yaml", body: `{"name":"research","verify":true}`},
+		"CreateFlag": {reason: "with the flag, too", args: "plan research --verify", body: `{"name":"research","verify":true}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sit(t, func(d *desk) {
+				d.write("s.yaml", "spec: {}\nverify: true\n")
+				d.Before = func(r door.Request) (*door.Reply, error) {
+					switch {
+					case r.Method != http.MethodGet:
+						return door.Answer(200, `{"steps":[]}`), nil
+					case tc.there:
+						return door.Answer(200, `{"name":"research","phase":"ACTIVE","spec":{}}`), nil
+					}
+
+					return door.Answer(404, `{"code":"not_found"}`), nil
+				}
+
+				if tc.says == "" {
+					d.must(strings.Fields(tc.args)...)
+
+					if got := string(d.Requests()[1].Body); got != tc.body {
+						t.Errorf("%s: got %s, want %s", tc.reason, got, tc.body)
+					}
+
+					return
+				}
+
+				if r := d.fails(2, tc.says, strings.Fields(tc.args)...); !strings.Contains(r.err, "metaflow-deployer verify NAME") {
+					t.Errorf("%s: the remedy is missing: %s", tc.reason, r.err)
+				}
+
+				for _, r := range d.Requests() {
+					if r.Method != http.MethodGet {
+						t.Errorf("%s: nothing is to be asked for: %s %s", tc.reason, r.Method, r.Path)
+					}
+				}
+			})
+		})
+	}
 }
 
 // TestPlan asks for the plan of what the same arguments would do.
@@ -489,6 +554,38 @@ func TestPlan(t *testing.T) {
 		if r := d.run("plan", "research"); r.code != 2 {
 			d.Errorf("what would be refused is not planned well: %d", r.code)
 		}
+	})
+}
+
+// TestPlanAsATemplate: standard output is the template and nothing else; what is wrong is told beside it.
+func TestPlanAsATemplate(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		made := d.must("plan", "research", "--format", "cloudformation")
+
+		var template struct {
+			Resources map[string]struct{ Type string }
+		}
+		if err := json.Unmarshal([]byte(made.out), &template); err != nil || template.Resources["Vpc"].Type != "AWS::EC2::VPC" {
+			d.Errorf("%v\n%s", err, made.out)
+		}
+
+		if r := d.must("plan", "research", "--format", "cloudformation", "-o", "yaml"); !strings.HasPrefix(r.out, `AWSTemplateFormatVersion: "2010-09-09"`) {
+			d.Error(r.out)
+		}
+
+		wrong := []string{"plan", "research", "--bucket", "acme-flows"}
+		if r := d.fails(d.run(wrong...).code, "error: There is no bucket acme-flows", append(wrong, "--format", "cloudformation")...); r.code == 0 || !json.Valid([]byte(r.out)) {
+			d.Errorf("a create would be refused: exit code %d\n%s", r.code, r.out)
+		}
+
+		d.must("create", "research")
+
+		if r := d.must("plan", "research", "--format", "cloudformation", "--max-vcpus", "9"); !strings.Contains(r.out, `"MaxvCpus": 9`) {
+			d.Errorf("an update's plan is one, too:\n%s", r.out)
+		}
+
+		d.fails(2, "it is plan or cloudformation", "plan", "research", "--format", "terraform")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -383,16 +384,36 @@ func (s *session) showPlan(p *client.Plan, at places) error {
 		}
 	}
 
-	for _, f := range p.Findings {
-		fmt.Fprintf(s.Out, "\n%s: %s\n", f.Level, printable(f.Message))
-		writeFault(s.Out, client.Fault{Pointer: f.Pointer}, "", at)
-
-		if f.Remedy != "" {
-			fmt.Fprintf(s.Out, label, "remedy", printable(f.Remedy))
-		}
-	}
+	writeFindings(s.Out, p, at)
 
 	return refused(p)
+}
+
+// showTemplate writes a template alone to standard output: what the plan found stands beside it.
+func (s *session) showTemplate(text json.RawMessage, p *client.Plan, at places) error {
+	format := s.output
+	if format == "text" {
+		format = "json"
+	}
+
+	if err := printDoc(s.Out, format, text); err != nil {
+		return err
+	}
+
+	writeFindings(s.Err, p, at)
+
+	return refused(p)
+}
+
+func writeFindings(w io.Writer, p *client.Plan, at places) {
+	for _, f := range p.Findings {
+		fmt.Fprintf(w, "\n%s: %s\n", f.Level, printable(f.Message))
+		writeFault(w, client.Fault{Pointer: f.Pointer}, "", at)
+
+		if f.Remedy != "" {
+			fmt.Fprintf(w, label, "remedy", printable(f.Remedy))
+		}
+	}
 }
 
 // showCost lists what is paid, and leaves out what is free.

@@ -315,9 +315,9 @@ func (r *reader) yamlValue(n *yaml.Node, pointer string) (any, error) {
 		return object, nil
 	case yaml.ScalarNode:
 		return r.scalar(n)
+	default:
+		return nil, r.refuse(n.Line, "this is nothing that JSON could say")
 	}
-
-	return nil, r.refuse(n.Line, "this is nothing that JSON could say")
 }
 
 // scalar reads a value as YAML 1.2's JSON schema does, and takes dates for the texts that they are.

@@ -27,6 +27,7 @@ type specFlags struct {
 	diskGiB        int
 	tags, labels   map[string]string
 	ttl            string
+	verify         bool
 }
 
 func (f *specFlags) add(c *cobra.Command) {
@@ -49,6 +50,11 @@ func (f *specFlags) add(c *cobra.Command) {
 	s.StringToStringVar(&f.labels, "label", nil, "label of the deployment, as KEY=VALUE")
 	s.StringVar(&f.ttl, "ttl", "", "delete the deployment after this time, such as 72h or 3d")
 	_ = c.MarkFlagFilename("file", "yaml", "yml", "json") // the flag is there
+}
+
+// addVerify adds the one that an update has not.
+func (f *specFlags) addVerify(c *cobra.Command) {
+	c.Flags().BoolVar(&f.verify, "verify", false, "prove the environment with a probe job before the create succeeds")
 }
 
 // onto puts what the flags say over what a document says.
@@ -105,6 +111,7 @@ func (f *specFlags) onto(d *document, flags *pflag.FlagSet) error {
 		{"bucket", bucket, "spec/storage/existing"},
 		{"job-role", f.jobRole, "spec/access/existing/jobRoleArn"},
 		{"ttl", f.ttl, "ttl"},
+		{"verify", f.verify, "verify"},
 	} {
 		if err := put(set.flag, set.value, strings.Split(set.path, "/")...); err != nil {
 			return err
@@ -216,9 +223,13 @@ func (d *document) create() (client.CreateRequest, error) {
 	return r, nil
 }
 
-// texts is an object whose values are all texts.
+// texts is an object whose values are all texts; nil if it is none.
 func texts(v any) (map[string]string, bool) {
 	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, false
+	}
+
 	all := map[string]string{}
 
 	for name, value := range object {
