@@ -50,7 +50,7 @@ type DeleteOptions struct {
 	Data Data
 	// AllowMissing makes it no error that there is nothing to delete; the operation is nil then.
 	AllowMissing bool
-	// IfMatch is as in UpdateRequest. Where the answer of the first attempt was lost, the delete that it began is such a change, too.
+	// IfMatch is as in UpdateRequest.
 	IfMatch string
 }
 

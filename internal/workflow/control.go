@@ -354,7 +354,10 @@ func (c *Control) Delete(ctx context.Context, p deploy.Principal, req DeleteRequ
 				return Admitted{}, fmt.Errorf("read deployment %s: %w", key.Name, err)
 			}
 
-			if record.Deployment.Phase != deploy.PhaseDeleted && req.Match != nil && !req.Match(record.Deployment) {
+			// What is being done as it was asked for is not in its own way: the first answer may have been lost.
+			running := record.Deployment.Unfinished && record.Operation.Kind == deploy.Delete && record.Operation.Data == req.Data
+
+			if record.Deployment.Phase != deploy.PhaseDeleted && !running && req.Match != nil && !req.Match(record.Deployment) {
 				return Admitted{}, changed()
 			}
 

@@ -427,6 +427,11 @@ func TestDeleteOfADelete(t *testing.T) {
 			t.Errorf("a delete that runs is the answer itself: got %+v, %v", again, err)
 		}
 
+		seen := func(h deploy.Deployment) bool { return h.Phase == deploy.PhaseActive } // as whoever lost the first answer has seen it
+		if again, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Keep, Match: seen}); err != nil || again.Operation.ID != first.Operation.ID {
+			t.Errorf("nor does it come too late for itself: got %+v, %v", again, err)
+		}
+
 		_, err = b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "research", Data: deploy.Purge})
 		if _, ok := errors.AsType[*workflow.Exists](err); !ok {
 			t.Errorf("a delete that would throw data away is another one: got %v", err)
