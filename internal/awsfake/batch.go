@@ -142,7 +142,24 @@ func batchManaged(r *types.ComputeResource) error {
 		return clientException("minvCpus must be less than or equal to maxvCpus")
 	}
 
+	return batchTypes(r.InstanceTypes)
+}
+
+// batchTypes refuses instance types of several processor architectures. API reference, ComputeResource, instanceTypes; the message as in aws-cdk's issue 31148.
+func batchTypes(list []string) error {
+	if slices.ContainsFunc(list, batchArm) && slices.ContainsFunc(list, func(t string) bool { return !batchArm(t) }) {
+		return clientException("arm-based instance type cannot be used with other instance types.")
+	}
+
 	return nil
+}
+
+// batchArm tells whether a type or family is Arm: "g" for AWS Graviton behind the generation. EC2, "Amazon EC2 instance type naming conventions".
+func batchArm(t string) bool {
+	family, _, _ := strings.Cut(t, ".")
+	options := strings.TrimLeft(strings.TrimLeft(family, "abcdefghijklmnopqrstuvwxyz"), "0123456789")
+
+	return family == "a1" || family == "default_arm64" || strings.HasPrefix(options, "g")
 }
 
 // DescribeComputeEnvironments takes names and ARNs, leaves out what is not there, and pages.
@@ -187,6 +204,10 @@ func (b *Batch) UpdateComputeEnvironment(ctx context.Context, in *batch.UpdateCo
 
 			infrastructure, err := b.infrastructure(e, u)
 			if err != nil {
+				return nil, err
+			}
+
+			if err := batchTypes(u.InstanceTypes); err != nil {
 				return nil, err
 			}
 
@@ -302,7 +323,8 @@ func (b *Batch) inQueue(e *environment) bool {
 	return b.w.Now().Before(e.held)
 }
 
-// CreateJobQueue wants its environments VALID, at most three, all on instances or all on Fargate. API reference, CreateJobQueue.
+// CreateJobQueue wants its environments VALID, at most three, all on instances or all on Fargate, and of one processor architecture. API reference,
+// CreateJobQueue and ComputeEnvironmentOrder.
 func (b *Batch) CreateJobQueue(ctx context.Context, in *batch.CreateJobQueueInput, _ ...func(*batch.Options)) (*batch.CreateJobQueueOutput, error) {
 	return do(ctx, b.w, "batch", "CreateJobQueue", in, func() (*batch.CreateJobQueueOutput, error) {
 		b.settle()
@@ -345,7 +367,7 @@ func (b *Batch) order(list []types.ComputeEnvironmentOrder) ([]types.ComputeEnvi
 		return nil, clientException("A job queue takes one to three compute environments")
 	}
 
-	out, fargate := make([]types.ComputeEnvironmentOrder, 0, len(list)), 0
+	out, fargate, arm, managed := make([]types.ComputeEnvironmentOrder, 0, len(list)), 0, 0, 0
 
 	for _, o := range list {
 		e := b.lookup(o.ComputeEnvironment)
@@ -361,11 +383,23 @@ func (b *Batch) order(list []types.ComputeEnvironmentOrder) ([]types.ComputeEnvi
 			fargate++
 		}
 
+		if e.ComputeResources != nil {
+			managed++
+
+			if slices.ContainsFunc(e.ComputeResources.InstanceTypes, batchArm) {
+				arm++
+			}
+		}
+
 		out = append(out, types.ComputeEnvironmentOrder{ComputeEnvironment: e.ComputeEnvironmentArn, Order: o.Order})
 	}
 
 	if fargate != 0 && fargate != len(list) {
 		return nil, clientException("Fargate and EC2 compute environments cannot be mixed in a job queue")
+	}
+
+	if arm != 0 && arm != managed {
+		return nil, clientException("Compute environments of different architectures cannot be mixed in a job queue")
 	}
 
 	return out, nil

@@ -78,6 +78,53 @@ func (w *World) Vanish(id string) {
 	}
 }
 
+// Tag puts a tag on a thing of the Inventory, as somebody does with a console. It is not a call of AWS.
+func (w *World) Tag(id, key, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	var tags *map[string]string
+
+	switch v := w.find(id).(type) {
+	case *bucket:
+		tags = &v.tags
+	case *role:
+		tags = &v.tags
+	case *profile:
+		tags = &v.tags
+	case *types.ComputeEnvironmentDetail:
+		tags = &v.Tags
+	case *types.JobQueueDetail:
+		tags = &v.Tags
+	case *types.JobDefinition:
+		tags = &v.Tags
+	case *vpc:
+		tags = &v.tags
+	case *gateway:
+		tags = &v.tags
+	case *table:
+		tags = &v.tags
+	case *subnet:
+		tags = &v.tags
+	case *endpoint:
+		tags = &v.tags
+	case *group:
+		tags = &v.tags
+	case *template:
+		tags = &v.tags
+	default:
+		return
+	}
+
+	with := maps.Clone(*tags)
+	if with == nil {
+		with = map[string]string{}
+	}
+
+	with[key] = value
+	*tags = with
+}
+
 func (e *EC2) vanish(id string) {
 	if e.vpcs[id] != nil {
 		maps.DeleteFunc(e.subnets, func(_ string, s *subnet) bool { return s.vpc == id })

@@ -39,6 +39,7 @@ const (
 	ClockForward Action = "clock-forward"
 	ClockBack    Action = "clock-back"
 	Vanish       Action = "vanish"
+	Touch        Action = "touch"
 )
 
 // Fault is a kind of fault.
@@ -80,6 +81,7 @@ func Faults() []Fault {
 		{ClockForward, "the functions' clock is an hour ahead for a minute", first, true},
 		{ClockBack, "the functions' clock is an hour behind for a minute", first, true},
 		{Vanish, "somebody removes a resource by hand", first, true},
+		{Touch, "somebody puts a tag of their own on a resource by hand, which must stay", first, false},
 	}
 }
 
@@ -199,6 +201,8 @@ func (w *World) effect(ctx context.Context, in *invocation, a Action, service st
 		w.shift(-time.Hour)
 	case Vanish:
 		w.vanish()
+	case Touch:
+		w.touch()
 	case Throttle:
 		w.mu.Lock()
 		w.cost.Throttled++
@@ -252,8 +256,56 @@ func (w *World) shift(by time.Duration) {
 	})
 }
 
-// vanish takes away one of the deployment's resources, another one in each seed.
+// vanish takes away one of the deployment's resources.
 func (w *World) vanish() {
+	id := w.any()
+	if id == "" {
+		return
+	}
+
+	w.AWS.Vanish(id)
+
+	w.mu.Lock()
+	w.taken = append(w.taken, id)
+	w.mu.Unlock()
+}
+
+// touched is the tag of somebody who is not us.
+const touched = "touched-by"
+
+func (w *World) touch() {
+	id := w.any()
+	if id == "" {
+		return
+	}
+
+	w.AWS.Tag(id, touched, "hand")
+
+	w.mu.Lock()
+	w.touched = append(w.touched, id)
+	w.mu.Unlock()
+}
+
+// untouched is a thing that is there without the tag that somebody put on it, or nothing. What is gone is forgotten: another may come under its name.
+func (w *World) untouched() string {
+	all := w.AWS.Inventory()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.touched = slices.DeleteFunc(w.touched, func(id string) bool { return all[id] == nil })
+
+	for _, id := range w.touched {
+		if all[id][touched] == "" {
+			return id
+		}
+	}
+
+	return ""
+}
+
+// any is one of the deployment's resources, another one in each seed.
+func (w *World) any() string {
 	var ids []string
 
 	for id, tags := range w.AWS.Inventory() {
@@ -263,20 +315,15 @@ func (w *World) vanish() {
 	}
 
 	if len(ids) == 0 {
-		return
+		return ""
 	}
 
 	slices.Sort(ids)
 
 	w.mu.Lock()
-	id := ids[w.jitter.IntN(len(ids))]
-	w.mu.Unlock()
+	defer w.mu.Unlock()
 
-	w.AWS.Vanish(id)
-
-	w.mu.Lock()
-	w.taken = append(w.taken, id)
-	w.mu.Unlock()
+	return ids[w.jitter.IntN(len(ids))]
 }
 
 func (w *World) vanished(id string) bool {

@@ -395,6 +395,10 @@ func (c *caller) becomes(phase deploy.Phase) step {
 			}
 		}
 
+		if id := c.w.untouched(); id != "" {
+			return fmt.Errorf("somebody's tag on %s is gone", id)
+		}
+
 		if header.Phase == deploy.PhaseActive {
 			if twice := c.w.doubled(); len(twice) > 0 {
 				return fmt.Errorf("made twice: %v", twice)

@@ -238,6 +238,7 @@ func (w *World) end(record *store.Record, foreign map[string]string) string {
 		if _, theirs := foreign[id]; !theirs && !strings.Contains(id, "aws-service-role") {
 			// What stands in a map under an id of AWS's stands there in any order.
 			words := strings.FieldsFunc(plain(id+" "+text), func(r rune) bool { return strings.ContainsRune(" {}[]", r) })
+			words = slices.DeleteFunc(words, func(word string) bool { return strings.Contains(word, touched) })
 			slices.Sort(words)
 			lines = append(lines, id[:strings.Index(id, " ")]+" "+strings.Join(words, " "))
 		}

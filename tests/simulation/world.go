@@ -72,6 +72,7 @@ type World struct {
 	skew       time.Duration
 	wrong      []string
 	taken      []string // what was removed by hand
+	touched    []string // what was tagged by hand
 	cost       Cost
 	logs       bytes.Buffer
 	quiet      bool // keep no journal of points
