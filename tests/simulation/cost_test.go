@@ -20,7 +20,7 @@ const (
 )
 
 // TestCosts prints how long a create takes in every weather, as a ratio to the ideal (the longest way through the graph, at each kind's usual time) and to
-// the calm one, and what a create and its purge cost.
+// the calm one, and what each operation costs in calm weather.
 func TestCosts(t *testing.T) {
 	t.Parallel()
 
@@ -56,12 +56,36 @@ func TestCosts(t *testing.T) {
 			cost.Seconds += r.Cost.Seconds
 		}
 
-		transitions, seconds := float64(cost.Transitions)/seeds, cost.Seconds/seeds
-		price := transitions*transitionPrice + float64(cost.Invocations)/seeds*requestPrice + seconds*gigabytes*gbSecondPrice
-
-		t.Logf("%-13s a create takes %5.1f s (worst %5.1f), %.2f of the ideal %.0f s, %.2f of the calm one; create and purge: %5.0f transitions, %6.1f Lambda seconds, $%.5f",
-			weather, sum, worst, sum/ideal.Seconds(), ideal.Seconds(), sum/calm, transitions, seconds, price)
+		t.Logf("%-13s a create takes %5.1f s (worst %5.1f), %.2f of the ideal %.0f s, %.2f of the calm one; create and purge: %5d transitions, %6.1f Lambda seconds, $%.5f",
+			weather, sum, worst, sum/ideal.Seconds(), ideal.Seconds(), sum/calm, cost.Transitions/seeds, cost.Seconds/seeds, price(cost)/seeds)
 	}
+
+	for _, of := range []struct {
+		life       string
+		operations []string
+	}{
+		{"purge", []string{"create", "purge"}}, {"rollback", []string{"create that is rolled back"}}, {"update", []string{"", "update that adds", "update that takes away"}},
+		{"replace", []string{"", "update that replaces"}}, {"repair", []string{"", "repair"}}, {"verify", []string{"", "verification"}},
+	} {
+		r := undisturbed(t, "calm", of.life)
+
+		var before simulation.Cost
+
+		for i, name := range of.operations {
+			spent := r.Costs[i]
+			spent.Transitions, spent.Invocations, spent.Seconds = spent.Transitions-before.Transitions, spent.Invocations-before.Invocations, spent.Seconds-before.Seconds
+			before = r.Costs[i]
+
+			if name != "" {
+				t.Logf("%-26s %5.1f s, %3d transitions, %6.1f Lambda seconds, $%.5f", name, r.Makespans[i], spent.Transitions, spent.Seconds, price(spent))
+			}
+		}
+	}
+}
+
+// price is what AWS takes for it, in dollars.
+func price(c simulation.Cost) float64 {
+	return float64(c.Transitions)*transitionPrice + float64(c.Invocations)*requestPrice + c.Seconds*gigabytes*gbSecondPrice
 }
 
 // TestCallsOfAWS counts the calls that an undisturbed create and its purge make where everything shows at once: a look too many in any kind shows here

@@ -94,6 +94,7 @@ type caller struct {
 	gone      bool // somebody else removed the data
 	finals    []string
 	makespans []float64
+	costs     []Cost // so far, at the end of each operation
 }
 
 type step func(ctx context.Context) error
@@ -381,6 +382,7 @@ func (c *caller) becomes(phase deploy.Phase) step {
 
 		if op := record.Operation; !op.EndTime.IsZero() {
 			c.makespans = append(c.makespans, op.EndTime.Sub(op.CreateTime).Seconds())
+			c.costs = append(c.costs, c.w.Cost())
 		}
 
 		if header.Phase == deploy.PhaseNeedsAttention {

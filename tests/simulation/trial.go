@@ -80,8 +80,9 @@ type Report struct {
 	// Ends are the ends of the operations, to be held against those of the undisturbed world.
 	Ends []string
 	Cost Cost
-	// Makespans are the seconds from the admission of each operation to its end.
+	// Makespans are the seconds from the admission of each operation to its end, and Costs what had been spent by then.
 	Makespans []float64
+	Costs     []Cost
 }
 
 // Deaths lists, in the order of the world, the places at which a process can die: before the first call of each invocation, and after every call. To die
@@ -143,7 +144,7 @@ func (t Trial) Run(ctx context.Context, undisturbed *Report) Report {
 
 	c := &caller{w: w, excused: t.Excused() || weather.Excuses, undisturbed: undisturbed}
 	r.Err = c.live(ctx, life)
-	r.Points, r.Firsts, r.Ends, r.Makespans, r.Cost = w.Points(), w.firsts, c.finals, c.makespans, w.Cost()
+	r.Points, r.Firsts, r.Ends, r.Makespans, r.Costs, r.Cost = w.Points(), w.firsts, c.finals, c.makespans, c.costs, w.Cost()
 
 	if r.Err != nil {
 		r.Err = fmt.Errorf("%w\n%s", r.Err, c.explain(ctx))
