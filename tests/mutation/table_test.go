@@ -222,6 +222,14 @@ func turnMutations() []mutation {
 			"	count(change, counts, deploy.Usage{Operations: q.Limits.Of(key.Tenant).Operations})\n", "	count(change, counts, deploy.Usage{})\n", workflow,
 		},
 		{
+			"expiry-again-and-again", "a deployment whose removal got stuck would be deleted each minute", "internal/workflow/expiry.go",
+			" || d.Phase == deploy.PhaseNeedsAttention && last.Kind == deploy.Delete {", " {", workflow,
+		},
+		{
+			"expiry-stays", "an update that was rolled back would still delete the deployment in an hour", "internal/workflow/conductor.go",
+			"if set := op.Before.Replaced; !set.IsZero() && header.ExpireTime.Equal(set) {", "if false {", workflow,
+		},
+		{
 			"expiry-deletes-early", "a deployment would be deleted at its first warning", "internal/workflow/expiry.go",
 			"	if !header.ExpireTime.After(now) {", "	if true {", workflow,
 		},
@@ -249,7 +257,8 @@ func turnMutations() []mutation {
 			"watchdog-impatient", "an invocation at work would be taken for dead", "internal/workflow/watchdog.go",
 			"BusyUntil; t.After(last) {", "BusyUntil; false && t.After(last) {", workflow,
 		},
-		{"watchdog-immortal", "an operation that cannot succeed would be started for ever", "internal/workflow/watchdog.go", "	if known && header.Epoch >= lives {", "	if false {", workflow},
+		{"watchdog-immortal", "an operation that cannot succeed would be started for ever", "internal/workflow/watchdog.go", "	if known && header.Epoch-record.Operation.SteeredAt >= lives {", "	if false {", workflow},
+		{"watchdog-remembers-too-much", "what somebody resumed would be given up at its first lost execution", "internal/workflow/watchdog.go", "header.Epoch-record.Operation.SteeredAt >= lives", "header.Epoch >= lives", workflow},
 		{
 			"watchdog-stops-at-trouble", "one broken record would keep the watchdog from all others", "internal/workflow/watchdog.go",
 			`					failed = append(failed, fmt.Errorf("look after %s: %w", key.Name, err))
@@ -608,7 +617,11 @@ func steerMutations() []mutation {
 		{"cancel-of-delete", "a delete that was cancelled halfway would leave half a deployment", file, "		case op.Kind == deploy.Delete:\n			return false, deploy.Errorf", "		case false:\n			return false, deploy.Errorf", workflow},
 		{
 			"steer-keeps-epoch", "the execution that was cancelled would go on creating", file,
-			"	header.Epoch++\n	header.Unfinished", "	header.Unfinished", workflow,
+			"	header.Epoch++\n	op.SteeredAt", "	op.SteeredAt", workflow,
+		},
+		{
+			"skip-of-what-is-at-work", "a skip that changes nothing would pass for one that did", file,
+			"err != nil || !changed && step.LeftBehind {", "err != nil || !changed {", workflow,
 		},
 		{"skip-not-recorded", "what an admin left behind would keep the operation from ending", file, "deploy.StepSkipped, true, c.Clock.Now()", "deploy.StepSkipped, false, c.Clock.Now()", workflow},
 		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s := r.Remove; s != nil && !s.LeftBehind && (", "		if s := r.Remove; s != nil && (", workflow},
