@@ -24,12 +24,14 @@ func ParseTTL(text string) (time.Duration, error) {
 		d = time.Duration(min(max(n, 0), 1000)) * 24 * time.Hour
 	}
 
+	const forGood = "Without one, a deployment lives until somebody deletes it; an expiry that is set can be moved, never taken off."
+
 	switch {
 	case err != nil:
-		return 0, Errorf(Invalid, "invalid_ttl", "This is not a duration.").WithRemedy("Write it like 72h or 3d.").At("/ttl")
+		return 0, Errorf(Invalid, "invalid_ttl", "This is not a duration.").WithRemedy("Write it like 72h or 3d. %s", forGood).At("/ttl")
 	case d < ShortestTTL || d > LongestTTL:
 		return 0, Errorf(Invalid, "invalid_ttl", "A time to live is 1 hour at least and 90 days at most.").
-			WithRemedy("Ask for up to 90d; :extend moves the expiry later.").At("/ttl")
+			WithRemedy("Ask for up to 90d; :extend moves the expiry later. %s", forGood).At("/ttl")
 	}
 
 	return d, nil

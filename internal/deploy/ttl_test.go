@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestParseTTL(t *testing.T) {
 		"Bare":      {"a number alone has no unit", "72", 0},
 		"Empty":     {"left out is another thing", "", 0},
 		"Half days": {"whole days only", "1.5d", 0},
+		"Never":     {"an expiry cannot be taken off", "never", 0},
+		"None":      {"likewise", "none", 0},
+		"Zero":      {"likewise", "0", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,6 +42,10 @@ func TestParseTTL(t *testing.T) {
 
 			if err != nil && deploy.AsError(err).Pointer != "/ttl" {
 				t.Errorf("the refusal of %q points at %q", c.text, deploy.AsError(err).Pointer)
+			}
+
+			if err != nil && !strings.Contains(deploy.AsError(err).Remedy, "can be moved, never taken off") {
+				t.Errorf("the refusal of %q does not say that an expiry stays: %s", c.text, deploy.AsError(err).Remedy)
 			}
 		})
 	}

@@ -399,6 +399,11 @@ func (v *validator) environments(c Compute) {
 			}
 		}
 
+		if families := byArchitecture(e); len(families) > 1 {
+			v.refuse(at+"/instanceTypes", "mixed_architectures", "Make one environment of each, and a queue for each of them.",
+				"%s is %s and %s is %s: AWS Batch takes instance types of one processor architecture in an environment.", families[x86], x86, families[arm], arm)
+		}
+
 		if most := orElse(e.MaxVcpus, 64); e.MinVcpus > most {
 			v.refuse(at+"/minVcpus", "invalid_vcpus", "Raise maxVcpus or lower minVcpus.", "minVcpus is %d, which is more than maxVcpus, %d.", e.MinVcpus, most)
 		}
@@ -410,6 +415,53 @@ func isInstances(s string) bool {
 	family, size, typed := strings.Cut(s, ".")
 
 	return len(family) >= 2 && isMade(family, 31, "_-") && isLower(family[0]) && (!typed || isMade(size, 20, "-"))
+}
+
+// The processor architectures, as people call them.
+const (
+	x86 = "x86"
+	arm = "Arm"
+)
+
+// byArchitecture names, for each processor architecture among the instance types of an environment, the first family that has it. An unmanaged environment
+// has none; a managed one that names no types gets families of x86.
+func byArchitecture(e Environment) map[string]string {
+	families := map[string]string{}
+	if len(e.InstanceTypes) == 0 && e.Type != Unmanaged {
+		families[x86] = "default"
+	}
+
+	for _, t := range e.InstanceTypes {
+		family, _, _ := strings.Cut(t, ".")
+		if a := architecture(family); a != "" && families[a] == "" {
+			families[a] = family
+		}
+	}
+
+	return families
+}
+
+// architecture tells the processor architecture of an instance family from its name: a g right after the generation's digit is Graviton, AWS's Arm. It is
+// empty where the name does not tell, as with families of other shapes (u-6tb1, p6e-gb200), and with mac and trn.
+// https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
+func architecture(family string) string {
+	switch family {
+	case "a1", "default_arm64":
+		return arm
+	case "optimal", "default_x86_64":
+		return x86
+	}
+
+	m := regexp.MustCompile(`^([a-z]+)[0-9]+([a-z]*)(-flex)?$`).FindStringSubmatch(family)
+
+	switch {
+	case m == nil || m[1] == "mac" || m[1] == "trn":
+		return ""
+	case strings.HasPrefix(m[2], "g"):
+		return arm
+	}
+
+	return x86
 }
 
 func (v *validator) unmanaged(at string, e Environment) {
@@ -475,6 +527,8 @@ func (v *validator) order(at string, spec Spec, environments []string) {
 		v.refuse(at, "unknown_environment", "Add an environment, or use an existing queue.", "A queue needs an environment, and this spec has none.")
 	}
 
+	architectures := map[string]bool{}
+
 	for i, name := range environments {
 		here := fmt.Sprintf("%s/%d", at, i)
 
@@ -493,6 +547,18 @@ func (v *validator) order(at string, spec Spec, environments []string) {
 			v.refuse(here, "unmanaged_first", "Put an environment of type EC2 before it.",
 				"An unmanaged environment cannot be the first or the only one in a queue: Metaflow reads the first one's compute resources, and it has none.")
 		}
+
+		// One that is mixed by itself is refused where it stands.
+		if families := byArchitecture(e); len(families) == 1 {
+			for a := range families {
+				architectures[a] = true
+			}
+		}
+	}
+
+	if len(architectures) > 1 {
+		v.refuse(at, "mixed_architectures", "List queues, each over environments of one architecture.",
+			"The queue has environments of %s and of %s: AWS Batch takes one processor architecture in a queue.", x86, arm)
 	}
 }
 

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,7 +31,7 @@ func (s *server) read(schema *huma.Schema) func(ctx huma.Context, next func(huma
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humachi.Unwrap(ctx)
 
-		body, doc, p := parse(r)
+		body, doc, p := s.parse(r, schema)
 		if p == nil {
 			findings := deploy.NotOffered(doc)
 			if len(findings) == 0 {
@@ -67,7 +70,7 @@ func bodyless(op *huma.Operation, r *http.Request) *Problem {
 	return problem(http.StatusUnprocessableEntity, deploy.Invalid, "unexpected_body", "This takes no body.").remedy("Send the request without one.")
 }
 
-func parse(r *http.Request) ([]byte, any, *Problem) {
+func (s *server) parse(r *http.Request, schema *huma.Schema) ([]byte, any, *Problem) {
 	if t := r.Header.Get("Content-Type"); t != "" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
 			return nil, nil, problem(http.StatusUnsupportedMediaType, deploy.Invalid, "unsupported_media_type", "The body is not declared as JSON.").
@@ -85,6 +88,13 @@ func parse(r *http.Request) ([]byte, any, *Problem) {
 			remedy("Send less.")
 	}
 
+	if len(bytes.TrimSpace(body)) == 0 {
+		needs := s.api.OpenAPI().Components.Schemas.SchemaFromRef(schema.Ref).Required
+
+		return nil, nil, problem(http.StatusBadRequest, deploy.Invalid, "invalid_json", "The body is empty.").
+			remedy("Send a JSON object; it needs: %s.", strings.Join(needs, ", "))
+	}
+
 	doc, err := strict(body)
 	if err != nil {
 		return nil, nil, refused(err)
@@ -98,8 +108,13 @@ type bodyError struct{ text, remedy, at string }
 
 func (e *bodyError) Error() string { return e.text }
 
-func errSyntax() error {
-	return &bodyError{"The body is not valid JSON in UTF-8.", "Send one JSON object in UTF-8.", ""}
+// errSyntax says what ends a body's being JSON, and where, as editors count: in lines and characters from 1.
+func errSyntax(body []byte, at int, what string) error {
+	line, start := bytes.Count(body[:at], []byte("\n"))+1, bytes.LastIndexByte(body[:at], '\n')+1
+
+	return &bodyError{
+		fmt.Sprintf("The body is not valid JSON in UTF-8: line %d, column %d has %s.", line, utf8.RuneCount(body[start:at])+1, what), "Send one JSON object in UTF-8.", "",
+	}
 }
 
 func errDeep() error {
@@ -133,13 +148,48 @@ func refused(err error) *Problem {
 // strict parses JSON and refuses what parsers read differently: members that appear twice, bytes that are not UTF-8, something after the end. Numbers stay
 // as they are written.
 func strict(body []byte) (any, error) {
-	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, errSyntax()
+	if err := valid(body); err != nil {
+		return nil, err
 	}
 
 	r := &reader{rest: body}
 
 	return r.value(0)
+}
+
+// valid tells where a body stops being JSON in UTF-8, if it does.
+func valid(body []byte) error {
+	for at := 0; at < len(body); {
+		c, size := utf8.DecodeRune(body[at:])
+		if c == utf8.RuneError && size == 1 {
+			return errSyntax(body, at, fmt.Sprintf("the byte 0x%02X, which is not UTF-8", body[at]))
+		}
+
+		at += size
+	}
+
+	broken, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(body, new(json.RawMessage)))
+
+	switch {
+	case !ok:
+		return nil
+	case strings.Contains(broken.Error(), "max depth"): // of encoding/json itself
+		return errDeep()
+	case strings.Contains(broken.Error(), "unexpected end"):
+		return errSyntax(body, len(body), "the end, before the JSON is complete")
+	}
+
+	// The last byte that was read is the wrong one, and a character begins with it: bytes beyond ASCII are allowed where their first one is.
+	at := int(broken.Offset) - 1
+
+	c, _ := utf8.DecodeRune(body[at:])
+	shown := fmt.Sprintf("%U", c)
+
+	if unicode.IsPrint(c) {
+		shown = string(c)
+	}
+
+	return errSyntax(body, at, fmt.Sprintf("the character %s where it cannot be", shown))
 }
 
 // reader walks through JSON that is known to be valid.
@@ -251,7 +301,7 @@ func (r *reader) text() (string, error) {
 
 	var text string
 	if err := json.Unmarshal(quoted, &text); err != nil {
-		return "", errSyntax()
+		return "", fmt.Errorf("read a string of valid JSON: %w", err)
 	}
 
 	return text, nil

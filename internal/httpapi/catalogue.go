@@ -73,6 +73,7 @@ func catalogue() []entry {
 		{"method_not_allowed", "The path does not take this method"},
 		{"missing_member", "A member is missing"},
 		{"missing_parameter", "A parameter is missing"},
+		{"mixed_architectures", "Processor architectures are mixed"},
 		{"no_instance_type", "The Region offers no default instance type"},
 		{"no_outcome", "Nobody recorded how a step ended"},
 		{"no_principal", "The credentials name no tenant and role"},

@@ -91,7 +91,7 @@ func (s *server) update(ctx context.Context, in *changeInput) (*accepted, error)
 	}
 
 	if !deploy.ValidName(in.Name) {
-		return nil, notFound()
+		return nil, noDeployment(ctx, in.Name)
 	}
 
 	claim, err := claim(req, "PUT /v1/deployments/"+in.Name+" "+in.IfMatch, in.Key)
@@ -114,7 +114,7 @@ func (s *server) act(
 ) func(context.Context, *changeInput) (*accepted, error) {
 	return func(ctx context.Context, in *changeInput) (*accepted, error) {
 		if !deploy.ValidName(in.Name) {
-			return nil, notFound()
+			return nil, noDeployment(ctx, in.Name)
 		}
 
 		claim, err := claim(of(ctx), "POST /v1/deployments/"+in.Name+":"+verb+" "+in.IfMatch, in.Key)
@@ -138,7 +138,7 @@ func (s *server) changed(
 	}
 
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, noDeployment(ctx, name))
 	}
 
 	return &accepted{Location: req.base + "/v1/operations/" + admitted.Operation.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
@@ -157,7 +157,7 @@ func (s *server) extend(ctx context.Context, in *changeInput) (*extendOutput, er
 	}
 
 	if !deploy.ValidName(in.Name) {
-		return nil, notFound()
+		return nil, noDeployment(ctx, in.Name)
 	}
 
 	ttl, err := deploy.ParseTTL(body.TTL)
@@ -172,7 +172,7 @@ func (s *server) extend(ctx context.Context, in *changeInput) (*extendOutput, er
 
 	d, err := s.Control.Extend(ctx, of(ctx).principal, workflow.ExtendRequest{Name: in.Name, TTL: ttl, Match: in.match(), Claim: claim})
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, noDeployment(ctx, in.Name))
 	}
 
 	return &extendOutput{ETag: etag(d), Body: s.deploymentView(d, Count{Total: d.Total, Ready: d.Ready})}, nil
@@ -180,7 +180,7 @@ func (s *server) extend(ctx context.Context, in *changeInput) (*extendOutput, er
 
 func (s *server) drift(ctx context.Context, in *Named) (*driftOutput, error) {
 	if !deploy.ValidName(in.Name) {
-		return nil, notFound()
+		return nil, noDeployment(ctx, in.Name)
 	}
 
 	found, err := s.Control.Drift(ctx, of(ctx).principal, in.Name)
@@ -189,7 +189,7 @@ func (s *server) drift(ctx context.Context, in *Named) (*driftOutput, error) {
 	}
 
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, noDeployment(ctx, in.Name))
 	}
 
 	out := &driftOutput{Body: Drift{Deployment: found.Name, Time: found.Time.UTC(), Drifted: found.Drifted(), Resources: []ResourceDrift{}}}

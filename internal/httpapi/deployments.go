@@ -263,16 +263,16 @@ func lasting(req *request, noun deploy.Ref, key string) (string, error) {
 // load reads a deployment of the tenant that the caller acts on. A name that cannot be one is as unknown as any other.
 func (s *server) load(ctx context.Context, name string, deleted bool) (*store.Record, error) {
 	if !deploy.ValidName(name) {
-		return nil, notFound()
+		return nil, noDeployment(ctx, name)
 	}
 
 	record, err := s.Records.Load(ctx, deploy.Key{Tenant: of(ctx).principal.Tenant, Name: name})
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, noDeployment(ctx, name))
 	}
 
 	if record.Deployment.Phase == deploy.PhaseDeleted && !deleted {
-		return nil, notFound()
+		return nil, noDeployment(ctx, name)
 	}
 
 	return record, nil
@@ -364,13 +364,22 @@ func (s *server) delete(ctx context.Context, in *deleteInput) (*acceptedOrNot, e
 		admitted, err = s.Control.Delete(ctx, req.principal, workflow.DeleteRequest{Name: in.Name, Data: deploy.Data(in.Data), Match: in.match()})
 	}
 
-	if errors.Is(err, store.ErrNotFound) && in.AllowMissing {
-		return &acceptedOrNot{Status: http.StatusNoContent}, nil
+	if errors.Is(err, store.ErrNotFound) {
+		if in.AllowMissing {
+			return &acceptedOrNot{Status: http.StatusNoContent}, nil
+		}
+
+		return nil, s.nothingToDelete(ctx, in)
 	}
 
 	if exists, ok := errors.AsType[*workflow.Exists](err); ok {
-		return nil, problem(http.StatusConflict, deploy.Conflict, "operation_in_progress", "Operation %s already deletes this deployment, and treats its data otherwise.", exists.Operation).
-			remedy("Wait for that operation.").inTheWay(ctx, exists.Operation)
+		p := problem(http.StatusConflict, deploy.Conflict, "operation_in_progress", "Operation %s already deletes this deployment, and treats its data otherwise.", exists.Operation).
+			remedy("Wait for that operation. A delete cannot be stopped: a bucket that was made for the deployment goes with everything in it.").inTheWay(ctx, exists.Operation)
+		if in.Data == string(deploy.Purge) {
+			p = p.remedy("Wait for that operation, which keeps the bucket. Then, to purge it: %s.", purgeLater)
+		}
+
+		return nil, p
 	}
 
 	if err != nil {
@@ -381,6 +390,31 @@ func (s *server) delete(ctx context.Context, in *deleteInput) (*acceptedOrNot, e
 	view := operationView(op, op.Steps, admitted.Version)
 
 	return &acceptedOrNot{Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + op.ID, Body: &view}, nil
+}
+
+// purgeLater is how to be rid of a bucket that a delete kept.
+const purgeLater = "create the deployment again under that name and delete that with data=purge, or empty and delete the bucket by hand"
+
+// nothingToDelete says that there is no such deployment, and what it left behind if it is deleted and its data was to be purged.
+func (s *server) nothingToDelete(ctx context.Context, in *deleteInput) *Problem {
+	p := noDeployment(ctx, in.Name)
+	p = p.remedy("%s With allowMissing=true a delete answers 204 then.", p.Remedy)
+
+	if in.Data != string(deploy.Purge) || !deploy.ValidName(in.Name) {
+		return p
+	}
+
+	record, err := s.Records.Load(ctx, deploy.Key{Tenant: of(ctx).principal.Tenant, Name: in.Name})
+	if err != nil {
+		return s.failAt(ctx, err, p)
+	}
+
+	if i := slices.IndexFunc(record.Resources, func(r deploy.Resource) bool { return r.Kept }); i >= 0 {
+		p.Detail = deploy.Scrub(fmt.Sprintf("The deployment %s is deleted, and its bucket %s was kept.", in.Name, record.Resources[i].ID))
+		p = p.remedy("To purge it: %s.", purgeLater)
+	}
+
+	return p
 }
 
 func (s *server) configuration(ctx context.Context, in *configurationInput) (*raw, error) {
@@ -395,7 +429,7 @@ func (s *server) configuration(ctx context.Context, in *configurationInput) (*ra
 
 	if d.Phase != deploy.PhaseActive && d.Phase != deploy.PhaseUpdating {
 		if !d.Unfinished {
-			notYet.remedy("See the operation %s for what went wrong.", d.Operation)
+			notYet = notYet.remedy("See the operation %s for what went wrong.", d.Operation)
 		}
 
 		return nil, notYet

@@ -129,7 +129,7 @@ func (s *server) allow(ctx context.Context, in *allowInput) (*grantOutput, error
 func (s *server) withdraw(ctx context.Context, in *withdrawGrantIn) (*withdrawGrantOut, error) {
 	g := deploy.Grant{Tenant: of(ctx).principal.Tenant, Kind: deploy.GrantKind(in.Kind), Value: in.Value}
 	if err := s.Records.Withdraw(ctx, g, s.granted(ctx, "withdraw", g)); err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, notFound(ctx, "grant of "+in.Kind, in.Value).remedy("GET /v1/grants?tenant=%s lists those that there are.", g.Tenant))
 	}
 
 	return &withdrawGrantOut{}, nil

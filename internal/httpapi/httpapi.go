@@ -250,7 +250,8 @@ func (s *server) admit(ctx huma.Context, next func(huma.Context)) {
 		if len(s.allowed(r.URL.Path)) > 0 {
 			s.methodNotAllowed(w, r)
 		} else {
-			s.write(w, r, notFound())
+			s.write(w, r, problem(http.StatusNotFound, deploy.Gone, "not_found", "There is no method %s here.", r.URL.Path[strings.LastIndexByte(r.URL.Path, ':')+1:]).
+				remedy("GET /openapi.json lists those that there are, such as :repair of a deployment and :cancel of an operation."))
 		}
 
 		return

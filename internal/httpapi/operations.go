@@ -78,7 +78,7 @@ func (s *server) operation(ctx context.Context, in *operationInput) (*operationO
 
 	name, ok := split(in.ID)
 	if !ok {
-		return nil, notFound()
+		return nil, noOperation(ctx, in.ID)
 	}
 
 	key := deploy.Key{Tenant: of(ctx).principal.Tenant, Name: name}
@@ -91,7 +91,7 @@ func (s *server) operation(ctx context.Context, in *operationInput) (*operationO
 	for {
 		view, err := s.find(ctx, key, in.ID)
 		if err != nil {
-			return nil, s.fail(ctx, err)
+			return nil, s.failAt(ctx, err, noOperation(ctx, in.ID))
 		}
 
 		if after < 0 {

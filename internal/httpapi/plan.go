@@ -143,7 +143,7 @@ func (s *server) planUpdate(ctx context.Context, in *planUpdateInput) (*planned,
 	}
 
 	if !deploy.ValidName(in.Name) {
-		return nil, notFound()
+		return nil, noDeployment(ctx, in.Name)
 	}
 
 	ttl, findings := wished(body.TTL, deploy.Validate(s.Place, in.Name, body.Spec, body.Labels))
@@ -153,7 +153,7 @@ func (s *server) planUpdate(ctx context.Context, in *planUpdateInput) (*planned,
 
 	plan, err := s.Control.PlanUpdate(ctx, of(ctx).principal, workflow.UpdateRequest{Name: in.Name, Spec: body.Spec.WithDefaults(), Labels: body.Labels, TTL: ttl})
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, noDeployment(ctx, in.Name))
 	}
 
 	return answerPlan(ctx, plan, in.Format), nil

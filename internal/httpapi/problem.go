@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -164,7 +165,7 @@ func (s *server) fail(ctx context.Context, err error) *Problem {
 
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return notFound()
+		return notFound(ctx, "such thing", "")
 	case errors.Is(err, store.ErrBusy):
 		return problem(http.StatusConflict, deploy.Conflict, "request_in_progress", "A request with this Idempotency-Key is being admitted at this moment.").
 			at(idempotencyKey).remedy("Send the same request again in a few seconds.").header("Retry-After", "2").mayRetry()
@@ -202,9 +203,34 @@ func (p *Problem) mayRetry() *Problem {
 	return p
 }
 
-// notFound is the same for what never was, what is gone and what is another tenant's.
-func notFound() *Problem {
-	return problem(http.StatusNotFound, deploy.Gone, "not_found", "There is no such thing in your tenant.").remedy("Check the name or the id.")
+// failAt is fail for a request that names a thing: if that is not there, it answers what is given for it.
+func (s *server) failAt(ctx context.Context, err error, missing *Problem) *Problem {
+	if errors.Is(err, store.ErrNotFound) {
+		return missing
+	}
+
+	return s.fail(ctx, err)
+}
+
+// notFound is the same for what never was, what is gone and what is another tenant's. It repeats the name that the caller knows already, and nothing else.
+func notFound(ctx context.Context, noun, name string) *Problem {
+	return problem(http.StatusNotFound, deploy.Gone, "not_found", "There is no %s in tenant %s.", strings.TrimSpace(noun+" "+name), of(ctx).principal.Tenant).
+		remedy("Check the name or the id.")
+}
+
+func noDeployment(ctx context.Context, name string) *Problem {
+	return notFound(ctx, "deployment", name).remedy("GET /v1/deployments lists those that there are; with ?showDeleted=true the deleted ones too.")
+}
+
+func noOperation(ctx context.Context, id string) *Problem {
+	deployment := "NAME"
+	if name, ok := split(id); ok {
+		deployment = name
+	} else if deploy.ValidName(id) {
+		deployment = id
+	}
+
+	return notFound(ctx, "operation", id).remedy("GET /v1/operations?deployment=%s lists the operations of a deployment, with their ids.", deployment)
 }
 
 // write answers with a problem outside of huma.
@@ -244,7 +270,7 @@ func (s *server) transform(ctx huma.Context, _ string, v any) (any, error) {
 	case *Problem:
 		complete(ctx.Context(), p)
 	case *huma.ErrorModel:
-		translated := s.translate(ctx.Context(), p)
+		translated := s.translate(ctx, p)
 		complete(ctx.Context(), translated)
 
 		return translated, nil
@@ -254,8 +280,16 @@ func (s *server) transform(ctx huma.Context, _ string, v any) (any, error) {
 }
 
 // translate knows the few things that huma refuses here: bodies are checked before it sees them, so parameters are left, and faults of its own.
-func (s *server) translate(ctx context.Context, m *huma.ErrorModel) *Problem {
+func (s *server) translate(ctx huma.Context, m *huma.ErrorModel) *Problem {
 	var faults []Fault
+
+	parameters := map[string]*huma.Schema{}
+
+	for _, p := range ctx.Operation().Parameters {
+		if p.In == "query" {
+			parameters[p.Name] = p.Schema
+		}
+	}
 
 	for _, d := range m.Errors {
 		_, parameter, ok := strings.Cut(d.Location, ".")
@@ -267,9 +301,16 @@ func (s *server) translate(ctx context.Context, m *huma.ErrorModel) *Problem {
 
 		switch {
 		case d.Message == "unknown query parameter":
-			f.Code, f.Detail, f.Remedy = "unknown_parameter", "There is no such parameter here.", "Leave it out, or check its spelling."
+			names := slices.Sorted(maps.Keys(parameters))
+			f.Code, f.Detail, f.Remedy = "unknown_parameter", "There is no such parameter here.", fmt.Sprintf("Parameters here are: %s.", joined(names))
+
+			if meant := nearest(parameter, names); meant != "" {
+				f.Remedy = fmt.Sprintf("Did you mean %s?", meant)
+			}
 		case strings.HasPrefix(d.Message, "required "):
 			f.Code, f.Detail = "missing_parameter", "The parameter is missing."
+		case parameters[parameter] != nil && len(parameters[parameter].Enum) > 0:
+			f.Detail, f.Remedy = oneOf(parameters[parameter].Enum, fmt.Sprint(d.Value))
 		case strings.HasPrefix(d.Message, "expected ") || strings.HasPrefix(d.Message, "invalid "):
 			f.Detail = "The parameter does not have the right form: " + d.Message + "."
 		}
@@ -278,7 +319,7 @@ func (s *server) translate(ctx context.Context, m *huma.ErrorModel) *Problem {
 	}
 
 	if len(faults) == 0 {
-		s.Log.ErrorContext(ctx, "answer", "status", m.Status, "detail", m.Detail)
+		s.Log.ErrorContext(ctx.Context(), "answer", "status", m.Status, "detail", m.Detail)
 
 		p := internal()
 		p.Status = m.Status

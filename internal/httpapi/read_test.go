@@ -104,11 +104,12 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// Foreign, unknown, malformed: one answer, on every route that names something.
+// Foreign, unknown, malformed: one answer but for the name that the caller gave, on every route that names something. What is foreign is answered byte for
+// byte as where it is not.
 func TestForeignIsUnknown(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t)
+	w, without := newWorld(t), newWorld(t)
 	id := w.create(`{"name":"team-a"}`)
 	w.run("team-a")
 
@@ -129,7 +130,15 @@ func TestForeignIsUnknown(t *testing.T) {
 		for _, name := range []string{"team-a", "team-x", "TEAM-A", "a", "%2e%2e", "%00", "team-a%2fresources", "team%20a", "$.x", strings.Repeat("a", 200)} {
 			path := fmt.Sprintf(route.path, name)
 			a := w.do(route.method, path, "", "X-Test-Who", "other deployer").want(http.StatusNotFound, "not_found")
-			body := bytes.ReplaceAll(a.body, []byte(a.text("instance")), []byte("INSTANCE"))
+
+			if alone := without.do(route.method, path, "", "X-Test-Who", "other deployer"); !bytes.Equal(a.body, alone.body) {
+				t.Errorf("%s tells that there is something:\n%s\n%s", path, a.body, alone.body)
+			}
+
+			body := a.body
+			for _, named := range []string{"instance", "detail", "remedy"} {
+				body = bytes.ReplaceAll(body, []byte(a.text(named)), nil)
+			}
 
 			if first == nil {
 				first = body
@@ -180,6 +189,10 @@ func TestDelete(t *testing.T) {
 		t.Errorf("no link: %s", other.body)
 	}
 
+	if want := "Wait for that operation, which keeps the bucket. Then, to purge it: " + purgeLater; other.text("remedy") != want {
+		t.Errorf("what to do afterwards: %s, want %s", other.text("remedy"), want)
+	}
+
 	w.run("team-a")
 	w.do(http.MethodDelete, "/v1/deployments/team-a", "").want(http.StatusNotFound)
 	w.do(http.MethodDelete, "/v1/deployments/team-a?allowMissing=true", "").want(http.StatusNoContent)
@@ -198,7 +211,38 @@ func TestDelete(t *testing.T) {
 	if op := w.do(http.MethodDelete, "/v1/deployments/team-b?data=purge", "").want(http.StatusAccepted).text("id"); load(t, w.store, "team-b").Operation.Data != deploy.Purge {
 		t.Errorf("%s keeps the data", op)
 	}
+
+	purging := w.do(http.MethodDelete, "/v1/deployments/team-b", "").want(http.StatusConflict, "operation_in_progress")
+	if want := "Wait for that operation. A delete cannot be stopped: a bucket that was made for the deployment goes with everything in it."; purging.text("remedy") != want {
+		t.Errorf("what to do while it purges: %s, want %s", purging.text("remedy"), want)
+	}
+
+	w.run("team-b")
+
+	gone := w.do(http.MethodDelete, "/v1/deployments/team-b?data=purge", "").want(http.StatusNotFound, "not_found")
+	if want := "There is no deployment team-b in tenant acme."; gone.text("detail") != want {
+		t.Errorf("nothing was kept: %s, want %s", gone.text("detail"), want)
+	}
+
+	w.create(`{"name":"team-c"}`)
+	w.run("team-c")
+	w.remove("team-c")
+
+	bucket := load(t, w.store, "team-c").Resources[0].ID
+	want := map[string]string{"": "There is no deployment team-c in tenant acme.", "?data=purge": "The deployment team-c is deleted, and its bucket " + bucket + " was kept."}
+
+	for query, detail := range want {
+		a := w.do(http.MethodDelete, "/v1/deployments/team-c"+query, "").want(http.StatusNotFound, "not_found")
+		if a.text("detail") != detail || (a.text("remedy") == "To purge it: "+purgeLater) != (query != "") {
+			t.Errorf("%q after a delete that kept the bucket: %s, want %s", query, a.body, detail)
+		}
+	}
+
+	w.do(http.MethodDelete, "/v1/deployments/team-c?data=purge&allowMissing=true", "").want(http.StatusNoContent)
+	w.do(http.MethodDelete, "/v1/deployments/team-c?data=purge", "", "X-Test-Who", "other deployer").want(http.StatusNotFound, "not_found")
 }
+
+const purgeLater = "create the deployment again under that name and delete that with data=purge, or empty and delete the bucket by hand."
 
 func TestConfiguration(t *testing.T) {
 	t.Parallel()

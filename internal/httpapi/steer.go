@@ -45,7 +45,7 @@ func (s *server) steer(
 
 		name, ok := split(in.ID)
 		if !ok {
-			return nil, notFound()
+			return nil, noOperation(ctx, in.ID)
 		}
 
 		var body SkipResource
@@ -62,7 +62,7 @@ func (s *server) steer(
 
 		admitted, err := act(ctx, req.principal, workflow.SteerRequest{Name: name, Operation: in.ID, Resource: body.Resource, Claim: claim})
 		if err != nil {
-			return nil, s.fail(ctx, err)
+			return nil, s.failAt(ctx, err, noOperation(ctx, in.ID))
 		}
 
 		return &accepted{Location: req.base + "/v1/operations/" + in.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil

@@ -150,7 +150,7 @@ func (s *server) subscribe(ctx context.Context, in *subscribeInput) (*subscribeO
 
 func (s *server) unsubscribe(ctx context.Context, in *unsubscribeInput) (*unsubscribeOutput, error) {
 	if err := s.Records.Unsubscribe(ctx, of(ctx).principal.Tenant, in.ID, s.subscribed(ctx, "unsubscribe", in.ID)); err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failAt(ctx, err, notFound(ctx, "webhook", in.ID).remedy("GET /v1/webhooks lists those that there are."))
 	}
 
 	return &unsubscribeOutput{}, nil

@@ -61,6 +61,7 @@ func badBodies() map[string]refusal {
 		"VcpusText":       {reason: "a number belongs there", spec: compute(object{"maxVcpus": "64"}), status: 422, code: "invalid_value", pointer: "/spec/compute/environments/0/maxVcpus"},
 		"VcpusOrder":      {reason: "min above max", spec: compute(object{"minVcpus": 9, "maxVcpus": 8}), status: 422, code: "invalid_vcpus", pointer: "/spec/compute/environments/0/minVcpus"},
 		"InstanceType":    {reason: "the shape of a type", spec: compute(object{"instanceTypes": []string{"m5 large"}}), status: 422, code: "invalid_instance_type", pointer: "/spec/compute/environments/0/instanceTypes/0"},
+		"Architectures":   {reason: "AWS Batch takes one in an environment", spec: compute(object{"instanceTypes": []string{"m5", "m6g"}}), status: 422, code: "mixed_architectures", pointer: "/spec/compute/environments/0/instanceTypes"},
 		"Spot":            {reason: "not built yet, so not ignored", spec: compute(object{"type": "SPOT"}), status: 422, code: "not_offered_yet", pointer: "/spec/compute/environments/0/type"},
 		"Metadata":        {reason: "not built yet, so not ignored", spec: object{"metadata": object{"enabled": true}}, status: 422, code: "not_offered_yet", pointer: "/spec/metadata"},
 		"UnmanagedFirst":  {reason: "Metaflow reads the first environment", spec: compute(object{"type": "UNMANAGED"}), status: 422, code: "unmanaged_first", pointer: "/spec/compute/environments/0"},

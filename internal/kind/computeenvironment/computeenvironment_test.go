@@ -390,6 +390,29 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
+// Batch takes instance types of one processor architecture, in a create and in an update.
+func TestMixedArchitectures(t *testing.T) {
+	spec := managed()
+	spec.Compute.Environments[0].InstanceTypes = []string{"m5.large", "m6g.large"}
+
+	_, err := build(t, spec, ref).Until(t.Context(), deploy.Ensure)
+	if e := awserr.Classify(err); err == nil || e.Class != deploy.Invalid || !strings.Contains(e.Message, "arm-based instance type") {
+		t.Errorf("create: got %v, want Batch's refusal", err)
+	}
+
+	b := build(t, managed(), ref)
+	b.Ensure(t)
+
+	_, err = b.World.Batch.UpdateComputeEnvironment(t.Context(), &batch.UpdateComputeEnvironmentInput{
+		ComputeEnvironment: aws.String(name(b)), ComputeResources: &types.ComputeResourceUpdate{InstanceTypes: []string{"optimal", "a1"}},
+	})
+	if err == nil || !strings.Contains(err.Error(), "arm-based instance type") {
+		t.Errorf("update: got %v, want Batch's refusal", err)
+	}
+
+	update(types.ComputeResourceUpdate{InstanceTypes: []string{"m6g", "c7gn.large"}})(t, b)
+}
+
 // An invalid environment is nudged now and then, not at each look.
 func TestInvalidIsNudgedSparingly(t *testing.T) {
 	b := build(t, managed(), ref)

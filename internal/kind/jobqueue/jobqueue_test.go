@@ -241,6 +241,32 @@ func TestInvalidIsFinal(t *testing.T) {
 	}
 }
 
+// Batch takes environments of one processor architecture; what an unmanaged one has is not known to it.
+func TestMixedArchitectures(t *testing.T) {
+	spec := twoEnvironments()
+	b := build(t, spec, ref)
+
+	change := func(name string, families ...string) {
+		t.Helper()
+
+		_, err := b.World.Batch.UpdateComputeEnvironment(t.Context(), &batch.UpdateComputeEnvironmentInput{
+			ComputeEnvironment: aws.String(name), ComputeResources: &types.ComputeResourceUpdate{InstanceTypes: families},
+		})
+		must(t, err)
+		b.Clock.Advance(minute)
+	}
+
+	change("big", "m6g")
+
+	_, err := b.Until(t.Context(), deploy.Ensure)
+	if e := awserr.Classify(err); err == nil || e.Class != deploy.Invalid || !strings.Contains(e.Message, "architectures") {
+		t.Errorf("got %v, want Batch's refusal", err)
+	}
+
+	change("large", "c7g", "r8g")
+	b.Ensure(t)
+}
+
 // A queue that is still on its way out keeps its name: the create waits for it.
 func TestEnsureWhileTheOldOneIsDeleted(t *testing.T) {
 	b := build(t, twoEnvironments(), ref)
