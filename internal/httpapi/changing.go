@@ -141,13 +141,16 @@ func (s *server) changed(
 		return nil, s.failAt(ctx, err, noDeployment(ctx, name))
 	}
 
-	return &accepted{Location: req.base + "/v1/operations/" + admitted.Operation.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
+	return &accepted{
+		Location: req.base + "/v1/operations/" + admitted.Operation.ID, RetryAfter: soon,
+		Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version),
+	}, nil
 }
 
 // atWork is the refusal while another operation runs.
 func atWork(ctx context.Context, name, operation string) *Problem {
 	return problem(http.StatusConflict, deploy.Conflict, "operation_in_progress", "Operation %s works on %s at this moment.", operation, name).
-		remedy("Wait for that operation, or cancel it.").inTheWay(ctx, operation)
+		remedy("Wait for that operation, or cancel it.").inTheWay(ctx, operation).header("Retry-After", soon)
 }
 
 func (s *server) extend(ctx context.Context, in *changeInput) (*extendOutput, error) {

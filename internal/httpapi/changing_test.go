@@ -16,7 +16,11 @@ func TestUpdate(t *testing.T) {
 
 	w := newWorld(t)
 	w.create(`{"name":"team-a","labels":{"team":"ml"}}`)
-	w.do(http.MethodPut, path, `{"spec":{}}`).want(http.StatusConflict, "operation_in_progress")
+
+	if a := w.do(http.MethodPut, path, `{"spec":{}}`).want(http.StatusConflict, "operation_in_progress"); a.header.Get("Retry-After") == "" {
+		t.Error("nobody is told when to come again")
+	}
+
 	w.run("team-a")
 
 	before := w.do(http.MethodGet, path, "")
@@ -49,7 +53,7 @@ func TestUpdate(t *testing.T) {
 	body := `{"spec":{"compute":{"queues":[{"name":"default"},{"name":"more"}]}},"ttl":"2d"}`
 	a := w.do(http.MethodPut, path, body, "If-Match", before.header.Get("ETag"), "Idempotency-Key", "u1").want(http.StatusAccepted)
 
-	if a.text("kind") != "UPDATE" || a.header.Get("Location") != "/v1/operations/"+a.text("id") {
+	if a.text("kind") != "UPDATE" || a.header.Get("Location") != "/v1/operations/"+a.text("id") || a.header.Get("Retry-After") != "5" {
 		t.Errorf("an update answers its operation: %s", a.body)
 	}
 

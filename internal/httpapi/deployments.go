@@ -43,21 +43,27 @@ type createInput struct {
 }
 
 type accepted struct {
-	Location string `header:"Location" doc:"The operation"`
-	Body     Operation
+	Location   string `header:"Location" doc:"The operation"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds after which it is worth a look at the operation; ?wait= is quicker"`
+	Body       Operation
 }
 
 type acceptedOrPlanned struct {
-	Status   int
-	Location string `header:"Location" doc:"The operation"`
-	Body     any
+	Status     int
+	Location   string `header:"Location" doc:"The operation"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds after which it is worth a look at the operation; ?wait= is quicker"`
+	Body       any
 }
 
 type acceptedOrNot struct {
-	Status   int
-	Location string `header:"Location" doc:"The operation"`
-	Body     *Operation
+	Status     int
+	Location   string `header:"Location" doc:"The operation"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds after which it is worth a look at the operation; ?wait= is quicker"`
+	Body       *Operation
 }
+
+// soon is the Retry-After of what takes some seconds at least: in them a step of it is done.
+const soon = "5"
 
 // Named is what every route of one deployment takes. It is exported because huma sees no other embedded structs.
 type Named struct {
@@ -202,7 +208,7 @@ func (s *server) create(ctx context.Context, in *createInput) (*acceptedOrPlanne
 	}
 
 	return &acceptedOrPlanned{
-		Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + admitted.Operation.ID,
+		Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + admitted.Operation.ID, RetryAfter: soon,
 		Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version),
 	}, nil
 }
@@ -389,7 +395,7 @@ func (s *server) delete(ctx context.Context, in *deleteInput) (*acceptedOrNot, e
 	op := admitted.Operation
 	view := operationView(op, op.Steps, admitted.Version)
 
-	return &acceptedOrNot{Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + op.ID, Body: &view}, nil
+	return &acceptedOrNot{Status: http.StatusAccepted, Location: req.base + "/v1/operations/" + op.ID, RetryAfter: soon, Body: &view}, nil
 }
 
 // purgeLater is how to be rid of a bucket that a delete kept.

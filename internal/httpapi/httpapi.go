@@ -89,7 +89,9 @@ type server struct {
 }
 
 // New wires the API. It panics if the routes and their types do not fit together.
-func New(o Options) http.Handler {
+func New(o Options) http.Handler { return http.HandlerFunc(serving(o).serve) }
+
+func serving(o Options) *server {
 	s := &server{Options: o, mux: chi.NewMux(), headers: http.Header{
 		"X-Content-Type-Options":    {"nosniff"},
 		"Cache-Control":             {"no-store"},
@@ -118,7 +120,7 @@ func New(o Options) http.Handler {
 	s.open()
 	s.finishDocument()
 
-	return http.HandlerFunc(s.serve)
+	return s
 }
 
 // request is what is known of one request beside what huma hands to a handler.

@@ -165,7 +165,10 @@ func TestDelete(t *testing.T) {
 	w := newWorld(t)
 	w.do(http.MethodDelete, "/v1/deployments/team-a", "").want(http.StatusNotFound, "not_found")
 	w.do(http.MethodDelete, "/v1/deployments/team-a?allowMissing=true", "").want(http.StatusNoContent)
-	w.do(http.MethodDelete, "/v1/deployments/BAD?allowMissing=true", "").want(http.StatusNoContent)
+
+	if a := w.do(http.MethodDelete, "/v1/deployments/BAD?allowMissing=true", "").want(http.StatusNoContent); a.header["Retry-After"] != nil || a.header["Location"] != nil {
+		t.Errorf("nothing is under way: %v", a.header)
+	}
 
 	created := w.create(`{"name":"team-a"}`)
 

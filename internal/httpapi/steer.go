@@ -65,6 +65,8 @@ func (s *server) steer(
 			return nil, s.failAt(ctx, err, noOperation(ctx, in.ID))
 		}
 
-		return &accepted{Location: req.base + "/v1/operations/" + in.ID, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version)}, nil
+		return &accepted{
+			Location: req.base + "/v1/operations/" + in.ID, RetryAfter: soon, Body: operationView(admitted.Operation, admitted.Operation.Steps, admitted.Version),
+		}, nil
 	}
 }
