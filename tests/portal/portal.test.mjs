@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { accessible, aws, clear, fits, launch, login, looks, open, portal, rule } from "./browser.mjs";
+import { accessible, aws, clear, fits, launch, login, looks, open, portal, rule, sizes } from "./browser.mjs";
 
 const patience = { timeout: 120_000 };
 const denied = (service) =>
@@ -159,6 +159,10 @@ test("an environment is made by keyboard alone, and its build is watched live", 
     await main().getByText(/^\d+ steps/).waitFor();
     const before = await main().locator(".cost").evaluate((cost) => cost.compareDocumentPosition(cost.ownerDocument.querySelector('button[type="submit"]')));
     assert.ok(before & 4, "the cost stands before the button");
+
+    const [download] = await Promise.all([page.waitForEvent("download"), main().getByRole("button", { name: "Download as CloudFormation" }).press("Enter")]);
+    assert.equal(download.suggestedFilename(), "research.template.json");
+    assert.ok(JSON.parse(readFileSync(await download.path(), "utf8")).AWSTemplateFormatVersion);
   }
 
   await looks(page, "form");
@@ -169,6 +173,7 @@ test("an environment is made by keyboard alone, and its build is watched live", 
   await main().locator('.node[data-resource="route-table"] [data-state="RUNNING"]').waitFor(patience);
   await main().locator('.node[data-resource="vpc"] [data-state="READY"]').waitFor();
   await main().locator('.node[data-resource="subnet/1"]').getByText("for route-table").waitFor();
+  if (offers("post", "/v1/deployments/{name}:extend")) await main().getByRole("button", { name: "Extend" }).waitFor(); // also while it is made
   const seconds = async () => parseInt(await main().locator('.node[data-resource="route-table"] .time').innerText(), 10);
   const first = await seconds();
   await looks(page, "graph");
@@ -244,13 +249,30 @@ test("an update shows what differs, and what it does, before the button", async 
   assert.equal((await changes.innerText()).replace(/\s+/g, " "), "spec.compute.environments.0.maxVcpus 64 32");
   if (offers("post", "/v1/deployments/{name}:plan")) await main().getByText(/^\d+ steps?/).waitFor();
   await looks(page, "update");
-  await main().getByRole("button", { name: "Update environment" }).click();
-  await main().getByRole("heading", { name: "Update", exact: true }).waitFor();
-  await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
-  await phase("ACTIVE").waitFor(patience);
+  await unfold("labels");
+  await main().getByRole("button", { name: "Add to labels" }).click();
+  await main().getByLabel("labels, key 1").fill("team");
+  await main().getByLabel("labels, value 1").fill("data");
+
+  const update = async () => {
+    await main().getByRole("button", { name: "Update environment" }).click();
+    await main().getByRole("heading", { name: "Update", exact: true }).waitFor();
+    await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
+    await phase("ACTIVE").waitFor(patience);
+  };
+  await update();
+  await main().getByText("Label team").waitFor();
+
   await main().getByRole("link", { name: /^Settings/ }).click();
   await unfold("compute");
   assert.equal(await main().locator("fieldset.item").first().getByLabel("maxVcpus").inputValue(), "32");
+  await unfold("labels");
+  await main().getByRole("button", { name: "Remove labels team" }).click();
+  await changes.getByText("labels.team").waitFor();
+  assert.equal((await changes.innerText()).replace(/\s+/g, " "), "labels.team data");
+  const [sent] = await Promise.all([page.waitForRequest((r) => r.method() === "PUT"), update()]);
+  assert.deepEqual(sent.postDataJSON().labels, {}, "labels that are left out would stay");
+  assert.equal(await main().getByText("Label team").count(), 0);
 });
 
 test("drift is shown property by property, and repaired", async (t) => {
@@ -270,8 +292,25 @@ test("drift is shown property by property, and repaired", async (t) => {
   const item = main().getByRole("listitem").filter({ hasText: "job-queue/default" });
   assert.match((await item.innerText()).replace(/\s+/g, " "), /drifted priority wanted 1 found 7/);
   await looks(page, "drift");
+
+  // A repair that gets stuck leaves an environment that takes another one, or an update.
+  await rule({ service: "batch", action: "UpdateJobQueue", then: denied("batch") });
   await main().getByRole("button", { name: "Repair what drifted" }).click();
   await main().getByRole("heading", { name: "Repair", exact: true }).waitFor();
+  await phase("NEEDS_ATTENTION").waitFor(patience);
+  await clear();
+  const actions = main().getByRole("group", { name: "Actions on research" });
+  assert.deepEqual(await actions.getByRole("button").allInnerTexts(), ["Repair", "Extend", "Delete"]);
+  await looks(page, "repair-stuck");
+  await main().getByRole("link", { name: /^Settings/ }).click();
+  await unfold("compute");
+  await main().locator("fieldset.item").first().getByLabel("maxVcpus").fill("16");
+  await main().getByText(/^\d+ steps?/).waitFor();
+  assert.equal(await main().getByRole("button", { name: "Update environment" }).getAttribute("aria-disabled"), "false");
+
+  await main().getByRole("link", { name: "Drift" }).click();
+  await main().getByRole("button", { name: "Look for drift" }).click();
+  await main().getByRole("button", { name: "Repair what drifted" }).click();
   await main().locator('.build .head [data-state="SUCCEEDED"]').waitFor(patience);
   await phase("ACTIVE").waitFor(patience);
   await main().getByRole("link", { name: "Drift" }).click();
@@ -322,27 +361,49 @@ test("webhooks are added with a secret that is shown once, and removed", async (
   await accessible(page, "secret");
   await secret.getByRole("button", { name: "I have it" }).click();
   await main().getByRole("row", { name: /hooks\.example\.com/ }).waitFor();
-  assert.equal(await page.getByText(/whsec_/).count(), 0);
+  await page.getByText(/whsec_/).waitFor({ state: "detached" });
 
   assert.equal(await main().getByRole("button", { name: "Allow something" }).count(), 0, "grants are an admin's");
+  assert.equal(await nav.getByRole("link", { name: "Orphans" }).count(), 0, "orphans are an admin's");
+  assert.equal(await page.getByRole("textbox", { name: "Act on tenant" }).count(), 0, "other tenants are an admin's");
   await looks(page, "tenant");
   await main().getByRole("button", { name: "Remove hooks.example.com" }).click();
   await page.getByRole("dialog", { name: "Remove this webhook?" }).getByRole("button", { name: "Remove it" }).click();
   await main().getByText("Nobody hears of what happens here.").waitFor();
 });
 
-test("an admin allows a bucket and withdraws it", async () => {
+test("an admin allows another tenant a bucket and withdraws it", async () => {
   const admin = await open(browser);
   await login(admin, { path: "/portal/tenant", roles: ["admin"] });
   const shown = admin.getByRole("main");
   await shown.getByText("Nothing is allowed.").waitFor();
+
+  const field = admin.getByRole("textbox", { name: "Act on tenant" });
+  const banner = admin.getByRole("complementary", { name: "Another tenant" });
+  assert.equal(await field.inputValue(), "local", "their own is the default");
+  await field.fill("acme");
+  await field.press("Enter");
+  await heading("Tenant acme", admin).waitFor();
+  await banner.getByText("You act on the tenant acme").waitFor();
+  await shown.getByText("Nothing is allowed.").waitFor();
+
   await shown.getByRole("button", { name: "Allow something" }).click();
   const dialog = admin.getByRole("dialog", { name: "Allow something" });
+  await dialog.getByText("In the tenant acme").waitFor();
+  await looks(admin, "allow-elsewhere");
   await dialog.getByLabel(/^kind/).selectOption("bucket");
   await dialog.getByLabel(/^value/).fill("team-data-of-long-ago");
   await dialog.getByRole("button", { name: "Allow it" }).click();
   await shown.getByRole("row", { name: /team-data-of-long-ago/ }).waitFor();
-  await accessible(admin, "grants");
+  await looks(admin, "grants");
+
+  await banner.getByRole("button", { name: "Back to your own" }).click();
+  await heading("Tenant local", admin).waitFor();
+  await shown.getByText("Nothing is allowed.").waitFor();
+  assert.equal(await banner.count(), 0);
+
+  await field.fill("acme");
+  await admin.getByRole("button", { name: "Switch" }).click();
   await shown.getByRole("button", { name: "Withdraw team-data-of-long-ago" }).click();
   await admin.getByRole("dialog", { name: "Withdraw this grant?" }).getByRole("button", { name: "Withdraw it" }).click();
   await shown.getByText("Nothing is allowed.").waitFor();
@@ -350,17 +411,50 @@ test("an admin allows a bucket and withdraws it", async () => {
   await admin.context().close();
 });
 
+test("an admin sees what the sweeper found", async (t) => {
+  if (!offers("get", "/v1/orphans")) return t.skip("this API sweeps nothing");
+
+  const admin = await open(browser);
+  await login(admin, { roles: ["admin"] });
+  const link = admin.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Orphans" });
+  await link.click();
+  await heading("Orphans", admin).waitFor();
+  await admin.getByText("The sweeper found nothing.").waitFor();
+
+  // The product leaves no orphans behind that a test could wait for.
+  const of = (resource, state, reason) => ({
+    resource, kind: resource.split("/")[0], id: `of-${state}`, arn: `arn:aws:batch:us-east-1:000000000000:${resource}-with-a-rather-long-name-0123456789`, tenant: "acme", deployment: "research",
+    firstSeen: "2026-01-02T03:04:05Z", state, reason,
+  });
+  const found = [
+    of("bucket", "HELD", "It may hold data."), of("job-queue/default", "REMOVING", "AWS: AccessDeniedException: not authorized to perform this."),
+    of("vpc", "REFUSED", "More than half of what was seen is unknown."), of("subnet/1", "NOTED", ""),
+  ];
+  await admin.route("**/v1/orphans*", (route) =>
+    route.fulfill({ json: route.request().url().includes("pageToken=") ? { orphans: found.slice(2) } : { orphans: found.slice(0, 2), nextPageToken: "more" } }),
+  );
+  await admin.getByRole("link", { name: "Environments", exact: true }).click();
+  await link.click();
+  const shown = admin.getByRole("main");
+  await shown.getByRole("row", { name: /bucket held It may hold data/ }).waitFor();
+  await shown.getByRole("button", { name: "Show more" }).click();
+  await shown.getByRole("row", { name: /subnet\/1 noted/ }).waitFor();
+  await looks(admin, "orphans");
+  assert.deepEqual(admin.wrong, []);
+  await admin.context().close();
+});
+
 test("what the API does not offer is not shown", async () => {
   const p = await open(browser);
   const without = structuredClone(document_);
-  for (const path of Object.keys(without.paths)) if (/:(plan|drift|repair|verify|extend)$|^\/v1\/(audit|webhooks|grants)$/.test(path)) delete without.paths[path];
+  for (const path of Object.keys(without.paths)) if (/:(plan|drift|repair|verify|extend)$|^\/v1\/(audit|webhooks|grants|orphans)$/.test(path)) delete without.paths[path];
   delete without.paths["/v1/deployments/{name}"].put;
   await p.route("**/openapi.json", (route) => route.fulfill({ json: without }));
-  await login(p, { path: "/portal/deployments/research" });
+  await login(p, { path: "/portal/deployments/research", roles: ["admin"] });
   await p.locator(".node").first().waitFor();
   assert.deepEqual(await p.getByRole("navigation", { name: "Pages of research" }).getByRole("link").allInnerTexts(), ["Overview", "Configuration", "Settings", "Resources", "History"]);
   assert.deepEqual(await p.getByRole("group", { name: "Actions on research" }).getByRole("button").allInnerTexts(), ["Delete"]);
-  assert.equal(await p.getByRole("link", { name: /^(Audit|Tenant)$/ }).count(), 0);
+  assert.equal(await p.getByRole("link", { name: /^(Audit|Orphans|Tenant)$/ }).count(), 0);
   await p.goto(`${portal}/portal/deployments/new`);
   await p.getByText("This installation shows no plan.").waitFor();
   await p.context().close();
@@ -443,6 +537,9 @@ test("a delete asks about the data, and what resists is skipped by an admin", as
   await main().locator('.node[data-resource="vpc"]').click();
   assert.equal(await main().getByRole("button", { name: "Skip vpc" }).count(), 0, "skipping is an admin's");
   await main().getByRole("button", { name: "Resume" }).waitFor();
+  await main().getByRole("button", { name: "Repair" }).click();
+  await main().getByRole("group", { name: "Actions on research" }).getByRole("alert").getByText("What you can do:").waitFor();
+  await looks(page, "attention-refused");
 
   const admin = await open(browser);
   await login(admin, { path: "/portal/deployments/research", roles: ["admin"] });
@@ -484,8 +581,33 @@ test("a viewer sees everything and is offered nothing to change", async () => {
 test("another tenant's environment is not there", async () => {
   const p = await open(browser);
   await login(p, { path: "/portal/deployments/broken", tenant: "other", roles: ["admin"] });
-  await p.getByRole("alert").getByText("There is no such thing in your tenant.").waitFor();
+  await p.getByRole("alert").getByText(/^There is no .+ tenant/).waitFor();
   await accessible(p, "not found");
+
+  // An admin finds it by saying whose it is, which stays in sight.
+  const banner = p.getByRole("complementary", { name: "Another tenant" });
+  await p.getByRole("textbox", { name: "Act on tenant" }).fill("local");
+  await p.getByRole("button", { name: "Switch" }).click();
+  await heading("Environments", p).waitFor();
+  await p.getByRole("link", { name: "broken" }).click();
+  await p.locator('.node[data-resource="vpc"]').waitFor();
+  await looks(p, "elsewhere");
+  await p.setViewportSize({ width: 360, height: 400 });
+  await p.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  assert.equal(await banner.evaluate((e) => e.getBoundingClientRect().top), 0, "it does not scroll away");
+  await banner.getByText("You act on the tenant local").waitFor();
+  await p.setViewportSize(sizes[1600]);
+
+  await p.goto(`${portal}/portal/deployments/new`);
+  await banner.waitFor(); // kept on the way to the issuer and back, and gone with a logout
+  await p.locator("#f-name").fill("theirs");
+  await p.locator(".cost").waitFor();
+  await looks(p, "form-elsewhere");
+  await p.getByRole("button", { name: "Log out" }).click();
+  await p.getByText("You are logged out.").waitFor();
+  await login(p, { tenant: "other", roles: ["admin"] });
+  assert.equal(await banner.count(), 0);
+  assert.deepEqual(p.wrong, []);
   await p.context().close();
 });
 

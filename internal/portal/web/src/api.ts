@@ -1,6 +1,6 @@
 // The API, as its OpenAPI document offers it.
-import { login, session } from "./session";
-import type { Problem } from "./types";
+import { elsewhere, login, session } from "./session";
+import type { Deployment, Problem } from "./types";
 
 /** Refusal is an answer that is no success. */
 export class Refusal extends Error {
@@ -25,6 +25,7 @@ interface Request {
 export async function call<T>(path: string, r: Request = {}): Promise<T> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(r.query ?? {})) if (value !== undefined && value !== "") query.set(name, String(value));
+  if (elsewhere() && takes(r.method ?? "GET", path, "tenant")) query.set("tenant", elsewhere());
 
   const header: Record<string, string> = { authorization: `Bearer ${session()?.token ?? ""}`, ...r.header };
   if (r.body !== undefined) header["content-type"] = "application/json";
@@ -125,6 +126,13 @@ export const version = () => api.info.version;
 /** offers tells whether this installation's API has a route: what it has not is not shown. */
 export const offers = (method: "get" | "post" | "put" | "delete", path: string): boolean => Boolean(api.paths[path]?.[method]);
 
+/** takes tells whether a call has a parameter, as the API's document says. */
+export function takes(method: string, path: string, parameter: string): boolean {
+  const route = Object.keys(api.paths).find((p) => new RegExp(`^${p.replace(/\{\w+\}/g, "[^/:]+")}$`).test(path));
+
+  return Boolean(route && api.paths[route]?.[method.toLowerCase()]?.parameters?.some((p) => p.name === parameter));
+}
+
 /** bodyOf is the schema of a route's body. */
 export const bodyOf = (method: string, path: string): Schema | undefined => api.paths[path]?.[method]?.requestBody?.content?.["application/json"]?.schema;
 
@@ -139,6 +147,9 @@ export function resolve(schema: Schema): Schema {
 }
 
 export const path = (name: string, verb = "") => `/v1/deployments/${encodeURIComponent(name)}${verb}`;
+
+/** changeable tells whether to offer an update and a repair: the API takes them also where one of them got stuck, and says so where something else did. */
+export const changeable = (d: Deployment): boolean => d.phase === "ACTIVE" || d.phase === "NEEDS_ATTENTION";
 
 /** act asks for one of a deployment's custom verbs, with a body only if the route takes one. */
 export function act<T>(name: string, verb: string): Promise<T> {

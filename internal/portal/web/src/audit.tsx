@@ -1,15 +1,9 @@
-import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
-import { call } from "./api";
 import { words } from "./format";
-import { useLoaded, useTitle } from "./hooks";
+import { usePages, useTitle } from "./hooks";
+import { elsewhere } from "./session";
 import type { AuditEntry } from "./types";
 import { Loading, State, Time, Trouble } from "./ui";
-
-interface Page {
-  entries: AuditEntry[];
-  nextPageToken?: string;
-}
 
 export function AuditPage() {
   useTitle("Audit");
@@ -17,30 +11,17 @@ export function AuditPage() {
   return (
     <>
       <h1 tabIndex={-1}>Audit</h1>
-      <p class="help">Who asked for what in your tenant, and what came of it.</p>
+      <p class="help">Who asked for what in {elsewhere() ? `the tenant ${elsewhere()}` : "your tenant"}, and what came of it.</p>
       <AuditTable />
     </>
   );
 }
 
 export function AuditTable({ deployment }: { deployment?: string }) {
-  const [pages, setPages] = useState(1);
-  const { value, problem } = useLoaded(async (signal) => {
-    const entries: AuditEntry[] = [];
-    let pageToken: string | undefined;
-
-    for (let i = 0; i < pages; i++) {
-      const page: Page = await call<Page>("/v1/audit", { query: { deployment, pageToken, pageSize: 50 }, signal });
-      entries.push(...page.entries);
-      pageToken = page.nextPageToken;
-      if (!pageToken) break;
-    }
-
-    return { entries, more: Boolean(pageToken) };
-  }, `${deployment} ${pages}`);
+  const { value, problem, next } = usePages<AuditEntry>("/v1/audit", { deployment });
 
   if (!value) return problem ? <Trouble problem={problem} /> : <Loading what="the audit" />;
-  if (value.entries.length === 0) return <p class="empty">Nothing is recorded.</p>;
+  if (value.all.length === 0) return <p class="empty">Nothing is recorded.</p>;
 
   return (
     <>
@@ -55,7 +36,7 @@ export function AuditTable({ deployment }: { deployment?: string }) {
           </tr>
         </thead>
         <tbody>
-          {value.entries.map((e, i) => (
+          {value.all.map((e, i) => (
             <tr key={i}>
               <th scope="row">
                 <Time at={e.time} />
@@ -72,7 +53,7 @@ export function AuditTable({ deployment }: { deployment?: string }) {
         </tbody>
       </table>
       {value.more && (
-        <button type="button" onClick={() => setPages((n) => n + 1)}>
+        <button type="button" onClick={next}>
           Show more
         </button>
       )}

@@ -44,7 +44,7 @@ export function Create() {
   const name = typeof body.name === "string" ? body.name : "";
   const named = nameRule.test(name) && name.length >= 3 && name.length <= 24;
   const plans = offers("post", "/v1/deployments:plan");
-  const planned = usePlan("/v1/deployments:plan", plans && named ? body : undefined);
+  const planned = usePlan("/v1/deployments:plan", name, plans && named ? body : undefined);
   const findings = problem ? findingsOf(undefined, problem) : findingsOf(planned.plan, planned.problem);
 
   const set = (v: Json | undefined) => {

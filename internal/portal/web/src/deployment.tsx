@@ -1,7 +1,7 @@
 // One environment: what it is, what can be done with it, and its pages.
 import { useState } from "preact/hooks";
 import { Link, Route, Switch, useLocation, useParams } from "wouter-preact";
-import { act, asProblem, call, offers, path } from "./api";
+import { act, asProblem, call, changeable, offers, path } from "./api";
 import { Ask } from "./ask";
 import { AuditTable } from "./audit";
 import { Configuration } from "./configuration";
@@ -159,8 +159,8 @@ function Actions({ d, begun, reload }: { d: Deployment; begun: () => void; reloa
   return (
     <div class="buttons" role="group" aria-label={`Actions on ${d.name}`}>
       {active && has("verify") && <Act label="Verify with a job" busy="Asking for it …" run={() => act<Operation>(d.name, "verify").then(begun)} />}
-      {active && has("repair") && <Act label="Repair" busy="Asking for it …" run={() => act<Operation>(d.name, "repair").then(begun)} />}
-      {active && has("extend") && (
+      {changeable(d) && has("repair") && <Act label="Repair" busy="Asking for it …" run={() => act<Operation>(d.name, "repair").then(begun)} />}
+      {d.phase !== "DELETING" && has("extend") && (
         <button type="button" onClick={() => setExtending(true)}>
           Extend
         </button>

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { act, offers } from "./api";
+import { act, changeable, offers } from "./api";
 import { words } from "./format";
 import { can } from "./session";
 import type { Deployment, Drift as Report, Json, Operation } from "./types";
@@ -9,7 +9,6 @@ const text = (v: Json) => (typeof v === "string" ? v : JSON.stringify(v));
 
 export function Drift({ d, begun }: { d: Deployment; begun: () => void }) {
   const [report, setReport] = useState<Report>();
-  const busy = d.phase !== "ACTIVE";
 
   return (
     <section aria-label="Drift">
@@ -17,7 +16,7 @@ export function Drift({ d, begun }: { d: Deployment; begun: () => void }) {
       <p class="help">Compares what is in AWS with what was asked for. It looks and changes nothing.</p>
       <div class="buttons">
         <Act label={report ? "Look again" : "Look for drift"} busy="Looking …" kind="main" run={async () => setReport(await act<Report>(d.name, "drift"))} />
-        {report?.drifted && !busy && can("deployer") && offers("post", "/v1/deployments/{name}:repair") && (
+        {report?.drifted && changeable(d) && can("deployer") && offers("post", "/v1/deployments/{name}:repair") && (
           <Act
             label="Repair what drifted"
             busy="Asking for it …"

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { asProblem, call } from "./api";
+import { elsewhere } from "./session";
 import type { Operation, Problem } from "./types";
 
 export interface Loaded<T> {
@@ -51,6 +52,33 @@ export function useLoaded<T>(ask: ((signal: AbortSignal) => Promise<T>) | undefi
   const reload = useCallback(() => setTurn((n) => n + 1), []);
 
   return { value: state.key === key ? state.value : undefined, problem: state.key === key ? state.problem : undefined, reload };
+}
+
+/** usePages asks for a list, as many pages of it as somebody wants to see; another query begins at the first. A page is its list, and a token if there is more. */
+export function usePages<T>(route: string, query: Record<string, string | boolean | undefined>, every?: (all: T[]) => number) {
+  const key = JSON.stringify([route, query]);
+  const [wanted, setWanted] = useState({ key, pages: 1 });
+  const pages = wanted.key === key ? wanted.pages : 1;
+
+  const loaded = useLoaded(
+    async (signal) => {
+      const all: T[] = [];
+      let pageToken: string | undefined;
+
+      for (let i = 0; i < pages; i++) {
+        const { nextPageToken, ...list } = await call<{ nextPageToken?: string }>(route, { query: { ...query, pageSize: 50, pageToken }, signal });
+        all.push(...Object.values(list as Record<string, T[]>).flat());
+        pageToken = nextPageToken;
+        if (!pageToken) break;
+      }
+
+      return { all, more: Boolean(pageToken) };
+    },
+    `${key} ${pages}`,
+    every && (({ all }) => every(all)),
+  );
+
+  return { ...loaded, next: () => setWanted({ key, pages: pages + 1 }) };
 }
 
 /** useOperation follows an operation: each answer comes as soon as something changed. It goes on through failures until the operation is done. */
@@ -133,6 +161,6 @@ export function useMedia(query: string): boolean {
 /** useTitle names the page, and hands the focus to its heading so that those who do not see it are told. */
 export function useTitle(title: string): void {
   useEffect(() => {
-    document.title = `${title} · Metaflow environments`;
+    document.title = `${title}${elsewhere() && ` (tenant ${elsewhere()})`} · Metaflow environments`;
   }, [title]);
 }

@@ -1,8 +1,7 @@
 import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
-import { call } from "./api";
 import { words } from "./format";
-import { useLoaded, useTitle } from "./hooks";
+import { usePages, useTitle } from "./hooks";
 import { can } from "./session";
 import type { Deployment, Phase } from "./types";
 import { Loading, State, Time, Trouble } from "./ui";
@@ -10,36 +9,14 @@ import { Loading, State, Time, Trouble } from "./ui";
 const phases: Phase[] = ["ACTIVE", "CREATING", "UPDATING", "DELETING", "NEEDS_ATTENTION", "FAILED", "DELETED"];
 const moving = (d: Deployment) => ["CREATING", "UPDATING", "DELETING"].includes(d.phase);
 
-interface Page {
-  deployments: Deployment[];
-  nextPageToken?: string;
-}
-
 export function List() {
   useTitle("Environments");
 
   const [phase, setPhase] = useState("");
-  const [pages, setPages] = useState(1);
-
-  const { value, problem, reload } = useLoaded(
-    async (signal) => {
-      const all: Deployment[] = [];
-      let pageToken: string | undefined;
-
-      for (let i = 0; i < pages; i++) {
-        const page: Page = await call<Page>("/v1/deployments", {
-          query: { pageSize: 50, pageToken, filter: phase && `phase=${phase}`, showDeleted: phase === "DELETED" || undefined },
-          signal,
-        });
-        all.push(...page.deployments);
-        pageToken = page.nextPageToken;
-        if (!pageToken) break;
-      }
-
-      return { all, more: Boolean(pageToken) };
-    },
-    `${phase} ${pages}`,
-    ({ all }) => (all.some(moving) ? 3_000 : 20_000),
+  const { value, problem, reload, next } = usePages<Deployment>(
+    "/v1/deployments",
+    { filter: phase && `phase=${phase}`, showDeleted: phase === "DELETED" || undefined },
+    (all) => (all.some(moving) ? 3_000 : 20_000),
   );
 
   return (
@@ -54,14 +31,7 @@ export function List() {
       </div>
       <div class="filters">
         <label for="phase">Phase</label>
-        <select
-          id="phase"
-          value={phase}
-          onChange={(e) => {
-            setPhase(e.currentTarget.value);
-            setPages(1);
-          }}
-        >
+        <select id="phase" value={phase} onChange={(e) => setPhase(e.currentTarget.value)}>
           <option value="">all</option>
           {phases.map((p) => (
             <option key={p} value={p}>
@@ -116,7 +86,7 @@ export function List() {
         </table>
       )}
       {value?.more && (
-        <button type="button" onClick={() => setPages((n) => n + 1)}>
+        <button type="button" onClick={next}>
           Show more
         </button>
       )}

@@ -8,7 +8,8 @@ import { Create } from "./create";
 import { DeploymentPage } from "./deployment";
 import { List } from "./list";
 import { OperationPage } from "./operation";
-import { callback, loadConfig, login, logout, session } from "./session";
+import { OrphansPage } from "./orphans";
+import { actOn, callback, can, elsewhere, loadConfig, login, logout, session, tenant } from "./session";
 import { TenantPage } from "./tenant";
 import type { Problem } from "./types";
 import { Act, Trouble } from "./ui";
@@ -16,14 +17,22 @@ import { Act, Trouble } from "./ui";
 const base = "/portal";
 
 function Shell() {
-  const [at] = useLocation();
+  const [at, go] = useLocation();
+  const [whose, setWhose] = useState(tenant());
   const who = session();
 
   // A new page is told to those who do not see it: its heading gets the focus.
   useEffect(() => {
     document.querySelector<HTMLElement>("main h1")?.focus();
     scrollTo(0, 0);
-  }, [at]);
+  }, [at, whose]);
+
+  // What is shown by name is another thing in another tenant, or none.
+  const turnTo = (name: string) => {
+    actOn(name);
+    setWhose(tenant());
+    if (/^\/(deployments|operations)\//.test(at)) go("/deployments");
+  };
 
   return (
     <>
@@ -44,6 +53,11 @@ function Shell() {
                 Audit
               </Link>
             )}
+            {offers("get", "/v1/orphans") && can("admin") && (
+              <Link href="/orphans" aria-current={at === "/orphans" ? "page" : undefined}>
+                Orphans
+              </Link>
+            )}
             {(offers("get", "/v1/webhooks") || offers("get", "/v1/grants")) && (
               <Link href="/tenant" aria-current={at === "/tenant" ? "page" : undefined}>
                 Tenant
@@ -56,17 +70,29 @@ function Shell() {
               <strong>{who?.actor}</strong>
               {who?.tenant && <span class="fine"> tenant {who.tenant}</span>}
             </span>
+            {can("admin") && <Turn key={whose} to={turnTo} />}
             <Act label="Log out" kind="small" run={logout} />
           </div>
         </div>
       </header>
-      <main id="main" tabIndex={-1}>
+      {elsewhere() && (
+        <aside class="elsewhere" aria-label="Another tenant">
+          <p role="status">
+            You act on the tenant <strong>{whose}</strong>.
+          </p>
+          <button type="button" class="small" onClick={() => turnTo("")}>
+            Back to your own
+          </button>
+        </aside>
+      )}
+      <main id="main" tabIndex={-1} key={whose}>
         <Switch>
           <Route path="/deployments" component={List} />
           <Route path="/deployments/new" component={Create} />
           <Route path="/deployments/:name/*?">{(p) => <DeploymentPage key={p.name} />}</Route>
           <Route path="/operations/:id">{(p) => <OperationPage key={p.id} />}</Route>
           <Route path="/audit" component={AuditPage} />
+          <Route path="/orphans" component={OrphansPage} />
           <Route path="/tenant" component={TenantPage} />
           <Route path="/">
             <Redirect to="/deployments" replace />
@@ -81,6 +107,28 @@ function Shell() {
       </main>
       <footer class="fine">metaflow-deployer {version()}</footer>
     </>
+  );
+}
+
+/** Turn is where an admin says on which tenant to act. */
+function Turn({ to }: { to: (tenant: string) => void }) {
+  const [name, setName] = useState(tenant());
+
+  return (
+    <form
+      class="acting"
+      onSubmit={(e) => {
+        e.preventDefault();
+        to(name.trim());
+        setName(tenant());
+      }}
+    >
+      <label for="tenant">Act on tenant</label>
+      <input id="tenant" type="text" maxLength={63} autocomplete="off" spellcheck={false} value={name} onInput={(e) => setName(e.currentTarget.value)} />
+      <button type="submit" class="small">
+        Switch
+      </button>
+    </form>
   );
 }
 

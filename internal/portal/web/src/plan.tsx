@@ -1,18 +1,20 @@
 // What would be done, and what it would cost, before anybody says yes.
 import { useEffect, useState } from "preact/hooks";
-import { asProblem, call } from "./api";
+import { asProblem, call, takes } from "./api";
 import { estimate, money, words } from "./format";
 import type { CostLine, Finding, Plan, Problem } from "./types";
-import { Trouble } from "./ui";
+import { Act, download, Trouble } from "./ui";
 
 export interface Planned {
   plan?: Plan;
+  /** template downloads what is planned as CloudFormation says it. */
+  template?: () => Promise<void>;
   problem?: Problem;
   working: boolean;
 }
 
 /** usePlan asks for a plan some moments after the last change of the body; undefined asks for nothing. */
-export function usePlan(route: string, body: unknown): Planned {
+export function usePlan(route: string, name: string, body: unknown): Planned {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const [state, setState] = useState<Planned>({ working: false });
 
@@ -28,8 +30,10 @@ export function usePlan(route: string, body: unknown): Planned {
 
     const timer = setTimeout(async () => {
       try {
-        const plan = await call<Plan>(route, { method: "POST", body: JSON.parse(text), signal: gone.signal });
-        if (!gone.signal.aborted) setState({ plan, working: false });
+        const asked = { method: "POST", body: JSON.parse(text) };
+        const plan = await call<Plan>(route, { ...asked, signal: gone.signal });
+        const template = async () => download(`${name}.template.json`, await call<string>(route, { ...asked, query: { format: "cloudformation" }, text: true }), "application/json");
+        if (!gone.signal.aborted) setState({ plan, template: takes("POST", route, "format") ? template : undefined, working: false });
       } catch (e) {
         if (!gone.signal.aborted) setState({ problem: asProblem(e), working: false });
       }
@@ -58,7 +62,7 @@ const bad = (f: Finding) => (f.level ?? "error").toLowerCase() === "error";
 export const refused = (p: Planned): boolean => !p.working && (p.problem?.status === 422 || Boolean(p.plan?.findings?.some(bad)));
 
 export function PlanView({ planned }: { planned: Planned }) {
-  const { plan, problem, working } = planned;
+  const { plan, template, problem, working } = planned;
   const steps = plan?.steps.filter((s) => s.change !== "NONE") ?? [];
   const findings = plan?.findings ?? [];
 
@@ -73,7 +77,7 @@ export function PlanView({ planned }: { planned: Planned }) {
       </p>
       {problem && <Trouble problem={problem} quiet />}
       <Findings name="What is wrong" of={findings.filter(bad)} />
-      {plan && <Cost plan={plan} />}
+      {plan && <Cost plan={plan} template={template} />}
       <Findings name="To know" of={findings.filter((f) => !bad(f))} />
       {plan?.quotas && plan.quotas.length > 0 && (
         <details>
@@ -133,7 +137,7 @@ function Findings({ name, of }: { name: string; of: Finding[] }) {
   );
 }
 
-function Cost({ plan }: { plan: Plan }) {
+function Cost({ plan, template }: { plan: Plan; template?: () => Promise<void> }) {
   const cost = plan.cost;
   if (!cost) return null;
 
@@ -161,6 +165,11 @@ function Cost({ plan }: { plan: Plan }) {
           <dd>{money(cost.oneTime, cost.currency)}</dd>
         </div>
       </dl>
+      {template && (
+        <div class="buttons">
+          <Act label="Download as CloudFormation" busy="Downloading …" kind="small" run={template} />
+        </div>
+      )}
       {lines.length > 0 && (
         <details open>
           <summary>What the cost is made of</summary>

@@ -1,5 +1,6 @@
 // Who is logged in: authorization code with PKCE at the installation's issuer (oauth4webapi does the protocol). The token is kept in memory only; what has
-// to survive the way to the issuer and back (state, verifier, nonce, where to return to) waits in sessionStorage and is taken out again at once.
+// to survive the way to the issuer and back (state, verifier, nonce, where to return to) waits in sessionStorage and is taken out again at once. The tenant
+// that an admin acts on stays there.
 import * as oauth from "oauth4webapi";
 
 export interface Config {
@@ -27,9 +28,11 @@ interface Pending {
 }
 
 const pendingKey = "portal-login";
+const otherKey = "portal-tenant";
 const home = "/portal/deployments";
 
 let current: Session | undefined;
+let other = "";
 let config: Config;
 let server: oauth.AuthorizationServer | undefined;
 
@@ -40,6 +43,17 @@ export function can(role: "viewer" | "deployer" | "admin"): boolean {
   const order = ["viewer", "deployer", "admin"];
 
   return !current?.roles || current.roles.some((r) => order.indexOf(r) >= order.indexOf(role));
+}
+
+/** elsewhere is the tenant that an admin acts on instead of their own, empty at home. It is kept as long as the browser's tab, until the logout. */
+export const elsewhere = (): string => (can("admin") && other !== current?.tenant ? other : "");
+
+/** tenant is whose things are shown. */
+export const tenant = (): string => elsewhere() || (current?.tenant ?? "");
+
+export function actOn(name: string): void {
+  other = name;
+  sessionStorage.setItem(otherKey, name);
 }
 
 export async function loadConfig(): Promise<void> {
@@ -110,6 +124,7 @@ export async function callback(): Promise<string> {
   });
 
   current = describe(tokens.access_token, oauth.getValidatedIdTokenClaims(tokens) ?? {});
+  other = sessionStorage.getItem(otherKey) ?? "";
 
   return pending.returnTo;
 }
@@ -137,6 +152,7 @@ function describe(token: string, id: Record<string, unknown>): Session {
 
 export async function logout(): Promise<void> {
   current = undefined;
+  actOn("");
 
   const as = await discover();
   const after = `${location.origin}/portal/logged-out`;

@@ -1,7 +1,7 @@
 // The settings of an environment, and an update of them: what differs and what that does, before the button.
 import diff from "microdiff";
 import { useMemo, useState } from "preact/hooks";
-import { asProblem, bodyOf, call, offers, path, resolve } from "./api";
+import { asProblem, bodyOf, call, changeable, offers, path, resolve } from "./api";
 import { Members } from "./form";
 import { findingsOf, PlanView, refused, usePlan } from "./plan";
 import { can } from "./session";
@@ -24,7 +24,7 @@ export function Settings({ d, begun }: { d: Deployment; begun: () => void }) {
   return <Update d={d} begun={begun} />;
 }
 
-/** Only what the update's body has is sent along: labels stay as they are unless they are changed here. */
+/** Only what the update's body has is sent along. Labels that it leaves out stay, so a form that was emptied of them says that there are none. */
 function Update({ d, begun }: { d: Deployment; begun: () => void }) {
   const schema = useMemo(() => resolve(bodyOf("put", route) ?? {}), []);
   const before = useMemo<JsonObject>(() => ({ spec: d.spec, ...(Object.keys(d.labels).length > 0 ? { labels: d.labels } : {}) }), [d.etag]);
@@ -33,9 +33,9 @@ function Update({ d, begun }: { d: Deployment; begun: () => void }) {
   const [working, setWorking] = useState(false);
   const changes = useMemo(() => diff(before, body), [before, body]);
   const plans = offers("post", `${route}:plan`);
-  const planned = usePlan(path(d.name, ":plan"), plans && changes.length > 0 ? body : undefined);
+  const planned = usePlan(path(d.name, ":plan"), d.name, plans && changes.length > 0 ? body : undefined);
   const findings = problem ? findingsOf(undefined, problem) : findingsOf(planned.plan, planned.problem);
-  const busy = d.phase !== "ACTIVE";
+  const busy = !changeable(d);
 
   const submit = async (e: Event) => {
     e.preventDefault();
@@ -73,7 +73,7 @@ function Update({ d, begun }: { d: Deployment; begun: () => void }) {
           value={body}
           onChange={(v) => {
             setProblem(undefined);
-            setBody({ spec: {}, ...(v as JsonObject) });
+            setBody({ spec: {}, ...(before.labels ? { labels: {} } : {}), ...(v as JsonObject) });
           }}
           findings={findings}
           leaveOut={["spec"]}
@@ -90,7 +90,7 @@ function Update({ d, begun }: { d: Deployment; begun: () => void }) {
               <li key={c.path.join("/")}>
                 <code>{c.path.join(".")}</code>
                 {c.type !== "CREATE" && <del>{show(c.oldValue)}</del>}
-                {c.type === "REMOVE" ? <ins>the default</ins> : <ins>{show(c.value)}</ins>}
+                {c.type === "REMOVE" ? c.path[0] === "spec" && <ins>the default</ins> : <ins>{show(c.value)}</ins>}
               </li>
             ))}
           </ul>

@@ -4,7 +4,7 @@ import { call, offers } from "./api";
 import { Ask } from "./ask";
 import { words } from "./format";
 import { useLoaded, useTitle } from "./hooks";
-import { can, session } from "./session";
+import { can, tenant } from "./session";
 import type { Grant, Webhook } from "./types";
 import { Act, Copy, Loading, Modal, Time, Trouble } from "./ui";
 
@@ -13,7 +13,7 @@ export function TenantPage() {
 
   return (
     <>
-      <h1 tabIndex={-1}>Tenant {session()?.tenant}</h1>
+      <h1 tabIndex={-1}>Tenant {tenant()}</h1>
       {offers("get", "/v1/webhooks") && <Webhooks />}
       {offers("get", "/v1/grants") && <Grants />}
     </>

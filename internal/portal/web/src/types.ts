@@ -163,3 +163,16 @@ export interface AuditEntry {
   code?: string;
   detail?: string;
 }
+
+export interface Orphan {
+  resource: string;
+  kind: string;
+  id: string;
+  arn: string;
+  /** As the tags of the thing say; there may be no such deployment. */
+  tenant: string;
+  deployment: string;
+  firstSeen: string;
+  state: "NOTED" | "REMOVING" | "REFUSED" | "HELD";
+  reason: string;
+}

@@ -4,6 +4,7 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { asProblem } from "./api";
 import { moment, words } from "./format";
+import { elsewhere } from "./session";
 import type { Problem } from "./types";
 
 const icons: Record<string, string> = {
@@ -23,6 +24,7 @@ const looks: Record<string, [tone: string, icon: string]> = {
   PENDING: ["calm", "none"], WAITING: ["calm", "wait"],
   FAILED: ["bad", "bad"], ROLLED_BACK: ["bad", "bad"], NEEDS_ATTENTION: ["warn", "warn"],
   DONE: ["good", "ok"], ADMITTED: ["busy", "none"], REFUSED: ["bad", "bad"],
+  NOTED: ["calm", "wait"], REMOVING: ["busy", "run"], HELD: ["warn", "warn"],
   GONE: ["calm", "none"], DELETED: ["calm", "none"], SKIPPED: ["warn", "skip"], KEPT: ["calm", "keep"],
 };
 
@@ -93,6 +95,11 @@ export function Modal({ title, onClose, children }: { title: string; onClose: ()
     <dialog ref={ref} aria-labelledby={id} onClose={onClose} onClick={(e) => e.target === ref.current && ref.current?.close()}>
       <div class="sheet">
         <h2 id={id}>{title}</h2>
+        {elsewhere() && (
+          <p class="elsewhere">
+            In the tenant <strong>{elsewhere()}</strong>
+          </p>
+        )}
         {children}
       </div>
     </dialog>
