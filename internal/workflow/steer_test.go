@@ -78,9 +78,9 @@ func TestSteeringThatIsRefused(t *testing.T) {
 		ref    deploy.Ref
 		code   string
 	}{
-		"CancelDelete":  {"some of it is gone already", running, cancel, "", "not_cancellable"},
-		"CancelDone":    {"it has ended", done(deploy.Succeeded, deploy.PhaseActive), cancel, "", "operation_done"},
-		"ResumeDone":    {"it has ended well", done(deploy.RolledBack, deploy.PhaseFailed), resume, "", "operation_done"},
+		"CancelDelete": {"some of it is gone already", running, cancel, "", "not_cancellable"},
+		"CancelDone":   {"it has ended", done(deploy.Succeeded, deploy.PhaseActive), cancel, "", "operation_done"},
+		"ResumeDone":   {"it has ended well", done(deploy.RolledBack, deploy.PhaseFailed), resume, "", "operation_done"},
 		"SkipRunning": {"its removal may still succeed, and nothing would be left behind", func(t *testing.T, b *bench) {
 			t.Helper()
 			b.put(t, deploy.Delete, deploy.Running, []deploy.Resource{going("net")})

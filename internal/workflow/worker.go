@@ -149,9 +149,12 @@ func (w *Worker) prerequisites(ctx context.Context, record *store.Record, r *dep
 	return nil
 }
 
+// fewest are the attempts that a step gets however long they take: minutes may go by in which a process stands still, or in which nobody works at all.
+const fewest = 5
+
 // overdue counts from the resource's own first act, or from its last visible progress.
 func overdue(about kind.About, action deploy.Action, step *deploy.Step, now time.Time) *deploy.Error {
-	if step.StartTime.IsZero() {
+	if step.StartTime.IsZero() || step.Attempts < fewest {
 		return nil
 	}
 

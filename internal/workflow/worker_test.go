@@ -160,7 +160,7 @@ func TestWorkerLooksAtTheRecordFirst(t *testing.T) {
 			"past its deadline a step fails without another call", workflow.VerbEnsure, "net",
 			func() world {
 				return world{resources: []deploy.Resource{but(fresh("net"), func(r *deploy.Resource) {
-					r.Ensure = &deploy.Step{State: deploy.StepRunning, Attempts: 3, StartTime: time.Now().Add(-ensuring - time.Second)}
+					r.Ensure = &deploy.Step{State: deploy.StepRunning, Attempts: 5, StartTime: time.Now().Add(-ensuring - time.Second)}
 				})}}
 			}, workflow.Failed, 0, deploy.StepFailed,
 		},
@@ -186,9 +186,17 @@ func TestWorkerLooksAtTheRecordFirst(t *testing.T) {
 			"a removal has a deadline of its own", workflow.VerbRemove, "bucket",
 			func() world {
 				return world{resources: []deploy.Resource{but(going("bucket"), func(r *deploy.Resource) {
-					r.Remove = &deploy.Step{State: deploy.StepRunning, Attempts: 3, StartTime: time.Now().Add(-removing - time.Second)}
+					r.Remove = &deploy.Step{State: deploy.StepRunning, Attempts: 5, StartTime: time.Now().Add(-removing - time.Second)}
 				})}}
 			}, workflow.Failed, 0, deploy.StepFailed,
+		},
+		"OverdueUntried": {
+			"the time went by in which nobody worked at it: it has hardly been tried", workflow.VerbEnsure, "net",
+			func() world {
+				return world{resources: []deploy.Resource{but(fresh("net"), func(r *deploy.Resource) {
+					r.Ensure = &deploy.Step{State: deploy.StepRunning, Attempts: 4, StartTime: time.Now().Add(-ensuring - time.Hour)}
+				})}}
+			}, "", 1, deploy.StepReady,
 		},
 	}
 	for name, c := range cases {
@@ -267,7 +275,7 @@ func TestDeadlineErrorSaysWhatWasLastSeen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
 
-				c.step.State, c.step.StartTime = deploy.StepRunning, time.Now().Add(-time.Hour)
+				c.step.State, c.step.StartTime, c.step.Attempts = deploy.StepRunning, time.Now().Add(-time.Hour), 5
 				b.put(t, deploy.Create, deploy.Running, []deploy.Resource{but(fresh("net"), func(r *deploy.Resource) { r.Ensure = &c.step })})
 
 				if got := told(b.worker.Run(t.Context(), input(workflow.VerbEnsure, "net"))); got != workflow.Failed {

@@ -258,6 +258,7 @@ func turnMutations() []mutation {
 			"BusyUntil; t.After(last) {", "BusyUntil; false && t.After(last) {", workflow,
 		},
 		{"watchdog-immortal", "an operation that cannot succeed would be started for ever", "internal/workflow/watchdog.go", "	if known && header.Epoch-record.Operation.SteeredAt >= lives {", "	if false {", workflow},
+		{"overdue-untried", "minutes in which nobody worked would count against a step", "internal/workflow/worker.go", " || step.Attempts < fewest {", " {", workflow},
 		{"watchdog-remembers-too-much", "what somebody resumed would be given up at its first lost execution", "internal/workflow/watchdog.go", "header.Epoch-record.Operation.SteeredAt >= lives", "header.Epoch >= lives", workflow},
 		{
 			"watchdog-stops-at-trouble", "one broken record would keep the watchdog from all others", "internal/workflow/watchdog.go",
