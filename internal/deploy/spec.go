@@ -110,7 +110,10 @@ const DefaultName = "default"
 func (s Spec) WithDefaults() Spec {
 	s.Storage.FlowsPrefix = orElse(s.Storage.FlowsPrefix, "flows")
 	s.Storage.DataToolsPrefix = orElse(s.Storage.DataToolsPrefix, "data-tools")
-	s.Storage.OldVersionsDays = orElse(s.Storage.OldVersionsDays, 30)
+
+	if s.Storage.Existing == nil {
+		s.Storage.OldVersionsDays = orElse(s.Storage.OldVersionsDays, 30)
+	}
 
 	if s.Network.Existing == nil {
 		s.Network.Mode = orElse(s.Network.Mode, Public)

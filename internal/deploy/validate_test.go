@@ -187,6 +187,11 @@ func TestValidate(t *testing.T) {
 					t.Errorf("not actionable: %+v", f)
 				}
 			}
+
+			// What GET shows can be sent back.
+			if shown := deploy.Validate(place(), tc.name, tc.spec.WithDefaults(), tc.labels); len(tc.want) == 0 && len(shown) > 0 {
+				t.Errorf("%s, and with its defaults: %v", tc.reason, codes(shown))
+			}
 		})
 	}
 }
