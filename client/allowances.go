@@ -29,7 +29,7 @@ func (w *Webhook) UnmarshalJSON(b []byte) error {
 
 // Webhooks lists where the tenant's events are sent.
 func (c *Client) Webhooks(ctx context.Context) ([]*Webhook, error) {
-	all, err := get[struct{ Webhooks []*Webhook }](ctx, c, call{method: http.MethodGet, path: "/v1/webhooks"})
+	all, err := get[struct{ Webhooks []*Webhook }](ctx, c, call{method: http.MethodGet, path: path{text: "/v1/webhooks"}})
 	if err != nil {
 		return nil, err
 	}
@@ -39,12 +39,12 @@ func (c *Client) Webhooks(ctx context.Context) ([]*Webhook, error) {
 
 // Subscribe has the tenant's events sent to a URL.
 func (c *Client) Subscribe(ctx context.Context, to string) (*Webhook, error) {
-	return get[Webhook](ctx, c, call{method: http.MethodPost, path: "/v1/webhooks", body: map[string]string{"url": to}})
+	return get[Webhook](ctx, c, call{method: http.MethodPost, path: path{text: "/v1/webhooks"}, body: map[string]string{"url": to}})
 }
 
 // Unsubscribe has no more events sent to a webhook. One that is gone when the call is repeated, because the first answer was lost, is no error.
 func (c *Client) Unsubscribe(ctx context.Context, id string) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/webhooks/" + url.PathEscape(id)})
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: under("/v1/webhooks", "the id of a webhook", id, "")})
 
 	return err
 }
@@ -69,7 +69,7 @@ func (g *Grant) UnmarshalJSON(b []byte) error {
 
 // Grants lists what the tenant is allowed.
 func (c *Client) Grants(ctx context.Context) ([]*Grant, error) {
-	all, err := get[struct{ Grants []*Grant }](ctx, c, call{method: http.MethodGet, path: "/v1/grants"})
+	all, err := get[struct{ Grants []*Grant }](ctx, c, call{method: http.MethodGet, path: path{text: "/v1/grants"}})
 	if err != nil {
 		return nil, err
 	}
@@ -79,13 +79,13 @@ func (c *Client) Grants(ctx context.Context) ([]*Grant, error) {
 
 // Allow lets the tenant name a thing; admins only.
 func (c *Client) Allow(ctx context.Context, kind, value string) (*Grant, error) {
-	return get[Grant](ctx, c, call{method: http.MethodPost, path: "/v1/grants", body: map[string]string{"kind": kind, "value": value}})
+	return get[Grant](ctx, c, call{method: http.MethodPost, path: path{text: "/v1/grants"}, body: map[string]string{"kind": kind, "value": value}})
 }
 
 // Withdraw takes back what was allowed; admins only. What uses the thing already goes on doing so. What is not allowed any more when the call is repeated,
 // because the first answer was lost, is no error.
 func (c *Client) Withdraw(ctx context.Context, kind, value string) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/v1/grants", query: url.Values{"kind": {kind}, "value": {value}}})
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: path{text: "/v1/grants"}, query: url.Values{"kind": {kind}, "value": {value}}})
 
 	return err
 }

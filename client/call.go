@@ -14,6 +14,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -37,15 +38,38 @@ const (
 
 // call is one request, however often it is sent.
 type call struct {
-	method, path string
-	query        url.Values
-	body         any
+	method string
+	path   path
+	query  url.Values
+	body   any
 	// key is the Idempotency-Key; one is made where the method is not repeatable by nature.
 	key    string
 	header map[string]string
 	// media is the answer's type; JSON if empty.
 	media string
 	tries int
+}
+
+// path is where a call goes, below the installation's URL. wrong, if set, is why nothing may be sent there.
+type path struct {
+	text  string
+	wrong error
+}
+
+// sayable is what a name or an id may hold.
+var sayable = regexp.MustCompile(`^[a-z0-9-]+$`)
+
+// under is a path with a segment that a caller named. API Gateway hands on a path that is unescaped, so that ? / % or # in a segment would leave another
+// name, or another route: such a segment is refused here, where nothing has happened yet.
+func under(collection, noun, segment, rest string) path {
+	if !sayable.MatchString(segment) {
+		return path{wrong: &Problem{
+			Title: "The name cannot be used", Status: http.StatusUnprocessableEntity, Code: "invalid_name", Class: "invalid",
+			Detail: fmt.Sprintf("%q is not %s: one has only a-z, 0-9 and -. Nothing was sent.", segment, noun), Remedy: "Check how it is written.",
+		}}
+	}
+
+	return path{text: collection + "/" + segment + rest}
 }
 
 // answer is a success.
@@ -93,6 +117,10 @@ func get[T any](ctx context.Context, c *Client, r call) (*T, error) {
 // do sends a call until it is answered for good: with a success, with a *Problem, or with the last failure to reach the API. A DELETE that finds nothing after
 // an attempt that may have been carried out is a success without content.
 func (c *Client) do(ctx context.Context, r call) (answer, error) {
+	if r.path.wrong != nil {
+		return answer{}, r.path.wrong
+	}
+
 	var body []byte
 
 	if r.body != nil {
@@ -215,7 +243,7 @@ func (c *Client) url(r call) string {
 		query.Set("tenant", c.tenant)
 	}
 
-	u := c.base.String() + r.path
+	u := c.base.String() + r.path.text
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}

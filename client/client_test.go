@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -723,6 +724,20 @@ func TestProblems(t *testing.T) {
 			}
 		}
 
+		for challenge, want := range map[string]string{
+			`Bearer scope="" error="invalid_token" error_description="token is malformed: no dots"`: "Unauthorized: token is malformed: no dots",
+			`Bearer`: "Unauthorized",
+		} {
+			d.Before = func(door.Request) (*door.Reply, error) {
+				return door.Answer(401, `{"message":"Unauthorized"}`, "Www-Authenticate", challenge), nil
+			}
+
+			_, err := c.Deployment(ctx, "research")
+			if p, _ := errors.AsType[*client.Problem](err); p == nil || p.Detail != want {
+				t.Errorf("why a token is refused stands in the challenge %s: %+v", challenge, p)
+			}
+		}
+
 		d.Before = func(door.Request) (*door.Reply, error) {
 			return door.Answer(200, "<html>a portal of a hotel</html>"), nil
 		}
@@ -731,6 +746,73 @@ func TestProblems(t *testing.T) {
 			t.Error("what is not JSON is no deployment")
 		}
 	})
+}
+
+// TestNamesThatLeadElsewhere: what a caller names is one segment of a path, or nothing is sent. API Gateway unescapes the path before it is read, so escaping
+// does not help.
+func TestNamesThatLeadElsewhere(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct{ reason, named string }{
+		"Query":    {reason: "it would be research, with its data", named: "research?data=purge"},
+		"Fragment": {reason: "it would be research", named: "research#1"},
+		"Route":    {reason: "it would be another route", named: "research/resources"},
+		"Verb":     {reason: "likewise", named: "research:verify"},
+		"Escape":   {reason: "what it is unescaped to is anybody's guess", named: "research%3Fdata=purge"},
+		"Parent":   {reason: "proxies resolve it", named: ".."},
+		"Space":    {reason: "no name has one", named: "research "},
+		"Line":     {reason: "nor a line's end", named: "research\n"},
+		"Case":     {reason: "nor capital letters", named: "Research"},
+		"Empty":    {reason: "it would be the list", named: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			installation(t, func(t *testing.T, d *door.Door, c *client.Client) {
+				ctx := t.Context()
+				first := func(resources iter.Seq2[*client.Resource, error]) error {
+					for _, err := range resources {
+						return err
+					}
+
+					return nil
+				}
+
+				for call, act := range map[string]func() error{
+					"Update":   func() error { _, err := c.Update(ctx, tc.named, client.UpdateRequest{}); return err },
+					"Plan":     func() error { _, err := c.PlanUpdate(ctx, tc.named, client.UpdateRequest{}); return err },
+					"Template": func() error { _, err := c.PlanUpdateTemplate(ctx, tc.named, client.UpdateRequest{}); return err },
+					"Delete": func() error {
+						_, err := c.Delete(ctx, tc.named, client.DeleteOptions{Data: client.Keep, AllowMissing: true})
+
+						return err
+					},
+					"Deployment":    func() error { _, err := c.Deployment(ctx, tc.named); return err },
+					"Deleted":       func() error { _, err := c.DeletedDeployment(ctx, tc.named); return err },
+					"Resources":     func() error { return first(c.Resources(ctx, tc.named)) },
+					"Configuration": func() error { _, err := c.Configuration(ctx, tc.named, client.Env); return err },
+					"Drift":         func() error { _, err := c.Drift(ctx, tc.named); return err },
+					"Repair":        func() error { _, err := c.Repair(ctx, tc.named, client.ChangeOptions{}); return err },
+					"Verify":        func() error { _, err := c.Verify(ctx, tc.named, client.ChangeOptions{}); return err },
+					"Extend":        func() error { _, err := c.Extend(ctx, tc.named, "3d", client.ChangeOptions{}); return err },
+					"Operation":     func() error { _, err := c.Operation(ctx, tc.named); return err },
+					"Wait":          func() error { _, err := c.Wait(ctx, tc.named); return err },
+					"Cancel":        func() error { _, err := c.Cancel(ctx, tc.named); return err },
+					"Resume":        func() error { _, err := c.Resume(ctx, tc.named); return err },
+					"Skip":          func() error { _, err := c.Skip(ctx, tc.named, "vpc"); return err },
+					"Unsubscribe":   func() error { return c.Unsubscribe(ctx, tc.named) },
+				} {
+					err := act()
+					if says := fmt.Sprintf("%q is not the ", tc.named); code(err) != "invalid_name" || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "a-z, 0-9 and -") {
+						t.Errorf("%s of %q: %v", call, tc.named, err)
+					}
+				}
+
+				if n := len(d.Requests()); n != 0 {
+					t.Errorf("%s: %d requests were sent", tc.reason, n)
+				}
+			})
+		})
+	}
 }
 
 func TestTenant(t *testing.T) {

@@ -68,7 +68,9 @@ type ListOptions struct {
 	ShowDeleted bool
 }
 
-func deployment(name, rest string) string { return "/v1/deployments/" + url.PathEscape(name) + rest }
+func deployment(name, rest string) path {
+	return under("/v1/deployments", "the name of a deployment", name, rest)
+}
 
 func flag(on bool) []string {
 	if on {
@@ -80,12 +82,12 @@ func flag(on bool) []string {
 
 // Create asks for a deployment and answers the operation that makes it.
 func (c *Client) Create(ctx context.Context, r CreateRequest) (*Operation, error) {
-	return get[Operation](ctx, c, call{method: http.MethodPost, path: "/v1/deployments", body: r, key: r.IdempotencyKey})
+	return get[Operation](ctx, c, call{method: http.MethodPost, path: path{text: "/v1/deployments"}, body: r, key: r.IdempotencyKey})
 }
 
 // PlanCreate answers what a create would do, and does nothing.
 func (c *Client) PlanCreate(ctx context.Context, r CreateRequest) (*Plan, error) {
-	return get[Plan](ctx, c, call{method: http.MethodPost, path: "/v1/deployments:plan", body: r, key: r.IdempotencyKey})
+	return get[Plan](ctx, c, call{method: http.MethodPost, path: path{text: "/v1/deployments:plan"}, body: r, key: r.IdempotencyKey})
 }
 
 // Update asks for another spec and answers the operation that brings it about.
@@ -96,7 +98,7 @@ func (c *Client) Update(ctx context.Context, name string, r UpdateRequest) (*Ope
 // PlanCreateTemplate answers what a create would make as a CloudFormation template, in JSON, and does nothing. What the create would be refused for is not in
 // it: PlanCreate finds that.
 func (c *Client) PlanCreateTemplate(ctx context.Context, r CreateRequest) (json.RawMessage, error) {
-	return c.template(ctx, call{path: "/v1/deployments:plan", body: r, key: r.IdempotencyKey})
+	return c.template(ctx, call{path: path{text: "/v1/deployments:plan"}, body: r, key: r.IdempotencyKey})
 }
 
 // PlanUpdate answers what an update would do, and does nothing.
@@ -167,10 +169,10 @@ func (c *Client) DeletedDeployment(ctx context.Context, name string) (*Deploymen
 
 // Deployments lists the tenant's deployments.
 func (c *Client) Deployments(ctx context.Context, o ListOptions) iter.Seq2[*Deployment, error] {
-	return list[Deployment](ctx, c, "deployments", "/v1/deployments", url.Values{"filter": {o.Filter}, "showDeleted": flag(o.ShowDeleted)})
+	return list[Deployment](ctx, c, "deployments", path{text: "/v1/deployments"}, url.Values{"filter": {o.Filter}, "showDeleted": flag(o.ShowDeleted)})
 }
 
-// Resources lists a deployment's resources; of a deleted one, what it left behind.
+// Resources lists a deployment's resources; of a deleted one, the bucket that it kept.
 func (c *Client) Resources(ctx context.Context, name string) iter.Seq2[*Resource, error] {
 	return list[Resource](ctx, c, "resources", deployment(name, "/resources"), url.Values{"showDeleted": flag(true)})
 }
@@ -219,13 +221,13 @@ func (c *Client) Extend(ctx context.Context, name, ttl string, o ChangeOptions) 
 }
 
 // list follows the pages of a list.
-func list[T any](ctx context.Context, c *Client, member, path string, query url.Values) iter.Seq2[*T, error] {
+func list[T any](ctx context.Context, c *Client, member string, from path, query url.Values) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		for token := ""; ; {
 			query.Set("pageToken", token)
 			query.Set("pageSize", "100")
 
-			page, err := get[map[string]json.RawMessage](ctx, c, call{method: http.MethodGet, path: path, query: query})
+			page, err := get[map[string]json.RawMessage](ctx, c, call{method: http.MethodGet, path: from, query: query})
 			if err != nil {
 				yield(nil, err)
 

@@ -11,7 +11,9 @@ import (
 	"time"
 )
 
-func operation(id, verb string) string { return "/v1/operations/" + url.PathEscape(id) + verb }
+func operation(id, verb string) path {
+	return under("/v1/operations", "the id of an operation", id, verb)
+}
 
 // Operation answers an operation.
 func (c *Client) Operation(ctx context.Context, id string) (*Operation, error) {
@@ -20,7 +22,7 @@ func (c *Client) Operation(ctx context.Context, id string) (*Operation, error) {
 
 // Operations lists a deployment's operations, newest first.
 func (c *Client) Operations(ctx context.Context, name string) iter.Seq2[*Operation, error] {
-	return list[Operation](ctx, c, "operations", "/v1/operations", url.Values{"deployment": {name}})
+	return list[Operation](ctx, c, "operations", path{text: "/v1/operations"}, url.Values{"deployment": {name}})
 }
 
 // Cancel stops an operation and rolls it back.

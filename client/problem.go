@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -67,6 +68,9 @@ func problemOf(res *http.Response, body []byte) *Problem {
 	return p
 }
 
+// described is why a token was refused: API Gateway says so in the challenge alone (RFC 6750 3).
+var described = regexp.MustCompile(`\berror_description="([^"]+)"`)
+
 // foreign makes a problem of what API Gateway or a proxy answered.
 func foreign(res *http.Response, body []byte) *Problem {
 	p := &Problem{Title: http.StatusText(res.StatusCode), RequestID: requestID(res.Header)}
@@ -95,6 +99,10 @@ func foreign(res *http.Response, body []byte) *Problem {
 
 	if p.Detail == "" {
 		p.Detail = strings.TrimSpace("The answer was " + res.Status)
+	}
+
+	if why := described.FindStringSubmatch(res.Header.Get("Www-Authenticate")); why != nil {
+		p.Detail += ": " + why[1]
 	}
 
 	p.Remedy = remedy

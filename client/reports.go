@@ -148,7 +148,7 @@ func (d *Drift) UnmarshalJSON(b []byte) error {
 
 // Kinds lists the resource kinds on offer.
 func (c *Client) Kinds(ctx context.Context) ([]*Kind, error) {
-	all, err := get[struct{ Kinds []*Kind }](ctx, c, call{method: http.MethodGet, path: "/v1/kinds"})
+	all, err := get[struct{ Kinds []*Kind }](ctx, c, call{method: http.MethodGet, path: path{text: "/v1/kinds"}})
 	if err != nil {
 		return nil, err
 	}
@@ -158,10 +158,10 @@ func (c *Client) Kinds(ctx context.Context) ([]*Kind, error) {
 
 // Orphans lists what the sweeper found, of all tenants; admins only.
 func (c *Client) Orphans(ctx context.Context) iter.Seq2[*Orphan, error] {
-	return list[Orphan](ctx, c, "orphans", "/v1/orphans", url.Values{})
+	return list[Orphan](ctx, c, "orphans", path{text: "/v1/orphans"}, url.Values{})
 }
 
 // Audit lists who asked for what, newest first; with a deployment's name only what was about it.
 func (c *Client) Audit(ctx context.Context, deployment string) iter.Seq2[*Entry, error] {
-	return list[Entry](ctx, c, "entries", "/v1/audit", url.Values{"deployment": {deployment}})
+	return list[Entry](ctx, c, "entries", path{text: "/v1/audit"}, url.Values{"deployment": {deployment}})
 }

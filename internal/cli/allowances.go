@@ -20,19 +20,19 @@ func (s *session) webhooks() *cobra.Command {
 			})
 	})
 
-	add := &cobra.Command{Use: "add URL", Short: "Have events sent to a URL; shows the secret that signs them, once", Args: cobra.ExactArgs(1)}
+	add := &cobra.Command{Use: "add URL", Short: "Have events sent to a URL; shows the secret that signs them, once", Args: arguments}
 	add.RunE = s.run(func(ctx context.Context, args []string) error {
 		return acted(ctx, s, func(api *client.Client) (json.RawMessage, string, error) {
 			w, err := api.Subscribe(ctx, args[0])
 			if err != nil {
-				return nil, "", err
+				return nil, "", &located{err, places{"/url": "URL"}}
 			}
 
 			return w.Raw, fmt.Sprintf("Events go to %s from now on.\nid      %s\nsecret  %s\nKeep the secret: it is not shown again.", w.URL, w.ID, w.Secret), nil
 		})
 	})
 
-	remove := &cobra.Command{Use: "remove ID", Short: "Have no more events sent to a webhook", Args: cobra.ExactArgs(1)}
+	remove := &cobra.Command{Use: "remove ID", Short: "Have no more events sent to a webhook", Args: arguments}
 	remove.RunE = s.run(func(ctx context.Context, args []string) error {
 		return acted(ctx, s, func(api *client.Client) (json.RawMessage, string, error) {
 			return nil, "No more events go there.", api.Unsubscribe(ctx, args[0])
@@ -54,22 +54,26 @@ func (s *session) grants() *cobra.Command {
 			})
 	})
 
-	allow := &cobra.Command{Use: "allow KIND VALUE", Short: "Allow the tenant (--tenant) a bucket, a role, a stack-account; admins only", Args: cobra.ExactArgs(2)}
+	allow := &cobra.Command{Use: "allow KIND VALUE", Short: "Allow the tenant (--tenant) a bucket, a role, a stack-account; admins only", Args: arguments}
 	allow.RunE = s.run(func(ctx context.Context, args []string) error {
 		return acted(ctx, s, func(api *client.Client) (json.RawMessage, string, error) {
 			g, err := api.Allow(ctx, args[0], args[1])
 			if err != nil {
-				return nil, "", err
+				return nil, "", &located{err, places{"/kind": "KIND", "/value": "VALUE"}}
 			}
 
 			return g.Raw, fmt.Sprintf("Tenant %s may use the %s %s.", g.Tenant, g.Kind, g.Value), nil
 		})
 	})
 
-	withdraw := &cobra.Command{Use: "withdraw KIND VALUE", Short: "Take it back; what uses it already goes on; admins only", Args: cobra.ExactArgs(2)}
+	withdraw := &cobra.Command{Use: "withdraw KIND VALUE", Short: "Take it back; what uses it already goes on; admins only", Args: arguments}
 	withdraw.RunE = s.run(func(ctx context.Context, args []string) error {
 		return acted(ctx, s, func(api *client.Client) (json.RawMessage, string, error) {
-			return nil, "It is not allowed any more.", api.Withdraw(ctx, args[0], args[1])
+			if err := api.Withdraw(ctx, args[0], args[1]); err != nil {
+				return nil, "", &located{err, places{"kind": "KIND", "value": "VALUE"}}
+			}
+
+			return nil, "It is not allowed any more.", nil
 		})
 	})
 

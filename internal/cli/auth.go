@@ -85,15 +85,32 @@ func (s *session) signer(ctx context.Context, url string) (client.Authorizer, er
 		return nil, misused("--auth sigv4: the URL does not tell the Region of the installation: set AWS_REGION")
 	}
 
+	who, err := sdk.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, unsigned(err)
+	}
+
+	s.signed = fmt.Sprintf("with access key %s for Region %s", who.AccessKeyID, region)
 	sign := sigv4.Sign(sdk.Credentials, region)
 
 	return func(r *http.Request, body []byte) error {
 		if err := sign(r, body); err != nil {
-			return &unknown{fmt.Sprintf("--auth sigv4: %v", err)}
+			return unsigned(err)
 		}
 
 		return nil
 	}, nil
+}
+
+// unsigned is a caller whose AWS credentials cannot be had. Where nothing else gives any, the SDK asks the computer as if it were one of EC2's, and tells of
+// that alone.
+func unsigned(err error) error {
+	why := err.Error()
+	if strings.Contains(why, "no EC2 IMDS role found") {
+		why = "there are no AWS credentials"
+	}
+
+	return &unknown{fmt.Sprintf("--auth sigv4: %s. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; a profile of IAM Identity Center signs in with aws sso login", why)}
 }
 
 // signIn is one sign-in as it is kept: the issuer and what it gave.

@@ -40,10 +40,10 @@ func (s *session) begun(ctx context.Context, api *client.Client, op *client.Oper
 
 func (s *session) create() *cobra.Command {
 	c := &cobra.Command{
-		Use: "create [NAME]", Short: "Create a deployment", Args: cobra.MaximumNArgs(1),
+		Use: "create [NAME]", Short: "Create a deployment", Args: arguments,
 		Long: "Create a deployment and wait until it stands. Without a file and flags it is the environment of Metaflow's own guide.\n" +
 			"If something cannot be made, everything made so far is taken away again. NAME and flags go over what a file says.",
-		Example: "  " + Name + " create research\n  " + Name + " create research --max-vcpus 256 --instance-type r5 --ttl 72h\n  " + Name + " create -f research.yaml",
+		Example: "  " + Name + " create research\n  " + Name + " create research --max-vcpus 256 --instance-type r5 --ttl 72h\n  " + Name + " create research -f research.yaml",
 	}
 
 	var spec specFlags
@@ -56,6 +56,10 @@ func (s *session) create() *cobra.Command {
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
 		request, d, err := s.request(c, &spec, args)
 		if err != nil {
+			return err
+		}
+
+		if err := d.made(); err != nil {
 			return err
 		}
 
@@ -84,6 +88,8 @@ func (s *session) request(c *cobra.Command, spec *specFlags, args []string) (cli
 		return client.CreateRequest{}, nil, err
 	}
 
+	d.setAside()
+
 	if err := spec.onto(d, c.Flags()); err != nil {
 		return client.CreateRequest{}, nil, err
 	}
@@ -107,7 +113,7 @@ func (s *session) request(c *cobra.Command, spec *specFlags, args []string) (cli
 
 func (s *session) plan() *cobra.Command {
 	c := &cobra.Command{
-		Use: "plan [NAME]", Short: "Show what a create or an update would do, and do nothing", Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.names,
+		Use: "plan [NAME]", Short: "Show what a create or an update would do, and do nothing", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Show the steps that a create, or an update of a deployment that is there, would take, with cost, quotas and findings. Nothing is changed.\n" +
 			"With --format cloudformation it is a template of what the deployment would have, and what is wrong goes to standard error.",
 	}
@@ -163,6 +169,10 @@ func (s *session) planned(
 
 	switch {
 	case missing(err) || err == nil && (there.Phase == client.Failed || there.Phase == client.Deleted):
+		if err := d.made(); err != nil {
+			return nil, nil, err
+		}
+
 		plan, err = api.PlanCreate(ctx, r)
 
 		return plan, func() (json.RawMessage, error) { return api.PlanCreateTemplate(ctx, r) }, err
@@ -195,6 +205,8 @@ func (s *session) updated(c *cobra.Command, spec *specFlags, there *client.Deplo
 		if err != nil {
 			return r, err
 		}
+
+		spec.clear(fresh, c.Flags())
 
 		if err := spec.onto(fresh, c.Flags()); err != nil {
 			return r, err
@@ -246,10 +258,10 @@ func current(there *client.Deployment) (*document, error) {
 
 func (s *session) update() *cobra.Command {
 	c := &cobra.Command{
-		Use: "update [NAME]", Short: "Change a deployment to another spec", Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.names,
+		Use: "update [NAME]", Short: "Change a deployment to another spec", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Change a deployment to another spec and wait until it is so; if it cannot be, it goes back to what it was.\n" +
 			"With a file, the file is the whole new spec: what it leaves out goes back to its default. Without one, flags change the present spec.",
-		Example: "  " + Name + " update research --max-vcpus 512\n  " + Name + " update -f research.yaml",
+		Example: "  " + Name + " update research --max-vcpus 512\n  " + Name + " update research -f research.yaml",
 	}
 
 	var spec specFlags
@@ -311,7 +323,7 @@ func changes(c *cobra.Command) bool {
 
 func (s *session) delete() *cobra.Command {
 	c := &cobra.Command{
-		Use: "delete NAME", Short: "Delete a deployment", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "delete NAME", Short: "Delete a deployment", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Delete a deployment and wait until it is gone. On a terminal it asks what becomes of the bucket, unless --data or --yes says so;\n" +
 			"elsewhere the bucket stays with its objects. What the spec named as existing is never deleted.",
 	}
@@ -387,7 +399,7 @@ func (s *session) ask(ctx context.Context, name string) (client.Data, error) {
 
 func (s *session) extend() *cobra.Command {
 	c := &cobra.Command{
-		Use: "extend NAME", Short: "Move a deployment's expiry", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "extend NAME", Short: "Move a deployment's expiry", Args: arguments, ValidArgsFunction: s.names,
 		Example: "  " + Name + " extend research --ttl 72h",
 	}
 
@@ -402,7 +414,7 @@ func (s *session) extend() *cobra.Command {
 
 		d, err := api.Extend(ctx, args[0], *ttl, client.ChangeOptions{})
 		if err != nil {
-			return err
+			return &located{err, places{"/ttl": "--ttl"}}
 		}
 
 		return s.showDeployment(d)
@@ -421,7 +433,7 @@ func (s *session) verify() *cobra.Command {
 
 // acting is a command that begins an operation and needs nothing but a name.
 func (s *session) acting(use, short string, act func(*client.Client, context.Context, string, client.ChangeOptions) (*client.Operation, error)) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: s.names}
+	c := &cobra.Command{Use: use, Short: short, Args: arguments, ValidArgsFunction: s.names}
 	leave := waiting(c)
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
@@ -460,7 +472,7 @@ func (s *session) operation(ctx context.Context, api *client.Client, arg string)
 
 func (s *session) watch() *cobra.Command {
 	c := &cobra.Command{
-		Use: "watch NAME|OPERATION", Short: "Watch an operation, or a deployment's last one, until it is done", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "watch NAME|OPERATION", Short: "Watch an operation, or a deployment's last one, until it is done", Args: arguments, ValidArgsFunction: s.names,
 	}
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
@@ -500,19 +512,16 @@ func (s *session) resume() *cobra.Command {
 }
 
 func (s *session) skip() *cobra.Command {
-	c := s.steering("skip NAME|OPERATION RESOURCE", "Leave one resource behind on purpose, and go on; admins only", client.Succeeded,
+	return s.steering("skip NAME|OPERATION RESOURCE", "Leave one resource behind on purpose, and go on; admins only", client.Succeeded,
 		func(ctx context.Context, api *client.Client, id string, args []string) (*client.Operation, error) {
 			return api.Skip(ctx, id, args[1])
 		})
-	c.Args = cobra.ExactArgs(2)
-
-	return c
 }
 
 func (s *session) steering(
 	use, short string, wanted client.OperationState, act func(context.Context, *client.Client, string, []string) (*client.Operation, error),
 ) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: s.names}
+	c := &cobra.Command{Use: use, Short: short, Args: arguments, ValidArgsFunction: s.names}
 	leave := waiting(c)
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
@@ -526,9 +535,27 @@ func (s *session) steering(
 			return err
 		}
 
+		// What is at work already is answered as it stands, with no sign that nothing was begun. Who waits sees it anyway.
+		already := false
+
+		if *leave && s.output == "text" {
+			before, err := api.Operation(ctx, which)
+			if err != nil {
+				return err
+			}
+
+			already = !before.Done && (wanted == client.Succeeded || before.State == client.RollingBack)
+		}
+
 		op, err := act(ctx, api, which, args)
 		if err != nil {
-			return err
+			return &located{err, places{"/resource": "RESOURCE"}}
+		}
+
+		if already {
+			fmt.Fprintf(s.Out, "The operation %s goes on already: %s; watch it: %s watch %s\n", op.ID, op.State, Name, op.ID)
+
+			return nil
 		}
 
 		return s.begun(ctx, api, op, *leave, wanted)

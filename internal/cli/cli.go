@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/metaflow-deployer/metaflow-deployer/client"
 )
@@ -56,6 +58,8 @@ type session struct {
 
 	url, tenant, output, auth string
 	timeout                   time.Duration
+	// signed tells with which AWS credentials requests are signed, and for which Region; empty if they are not.
+	signed string
 	// drawing: a tree is on the terminal.
 	drawing atomic.Bool
 }
@@ -110,6 +114,8 @@ func (s *session) root() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 	}
 
+	root.SetFlagErrorFunc(misflagged)
+
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.url, "url", s.Getenv(envURL), "URL of the installation ($"+envURL+")")
 	flags.StringVar(&s.tenant, "tenant", s.Getenv(envTenant), "act on this tenant instead of your own; admins only ($"+envTenant+")")
@@ -137,6 +143,49 @@ func (s *session) root() *cobra.Command {
 	}
 
 	return root
+}
+
+// arguments wants of a command the arguments that its Use line names; [NAME] may be left out.
+func arguments(c *cobra.Command, args []string) error {
+	named := strings.Fields(c.Use)[1:]
+
+	for i, name := range named {
+		if i >= len(args) && !strings.HasPrefix(name, "[") {
+			return misused("%s is missing: %s %s", name, c.CommandPath(), strings.Join(named, " "))
+		}
+	}
+
+	if len(args) > len(named) {
+		return misused("%q is too much: %s %s", args[len(named)], c.CommandPath(), strings.Join(named, " "))
+	}
+
+	return nil
+}
+
+// misflagged says of a flag that cannot be read what would be right.
+func misflagged(c *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		// What is near is cobra's to say, of commands.
+		flags := &cobra.Command{SuggestionsMinimumDistance: 2}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		})
+
+		if near := flags.SuggestionsFor(unknown.GetSpecifiedName()); len(near) > 0 && unknown.GetSpecifiedShortnames() == "" {
+			return misused("%v; did you mean --%s?", err, strings.Join(near, " or --"))
+		}
+	}
+
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		wanted := map[string]string{
+			"int": "a whole number", "bool": "true or false", "duration": "a number with its unit, such as 5m", "stringToString": "KEY=VALUE",
+		}
+		if right := wanted[wrong.GetFlag().Value.Type()]; right != "" {
+			return misused("--%s %s: it is %s", wrong.GetFlag().Name, wrong.GetValue(), right)
+		}
+	}
+
+	return err
 }
 
 // run makes a command's work fit cobra.

@@ -67,7 +67,7 @@ func TestLifeOfADeployment(t *testing.T) {
 			d.Error(gone.out)
 		}
 
-		d.fails(4, "There is no such thing", "get", "research")
+		d.fails(4, "There is no deployment research", "get", "research")
 		d.must("delete", "research", "--allow-missing")
 	})
 }
@@ -222,6 +222,54 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
+// TestNamesThatLeadElsewhere: what is typed for a name acts on the thing of that name or on nothing.
+func TestNamesThatLeadElsewhere(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct{ reason, args, noun string }{
+		"Delete":    {reason: "it would purge research", args: "delete research?data=purge --no-wait --data keep", noun: "the name of a deployment"},
+		"Missing":   {reason: "nor is that nothing to delete", args: "delete research?data=purge --allow-missing", noun: "the name of a deployment"},
+		"Plan":      {reason: "it would be research's", args: "plan research#", noun: "the name of a deployment"},
+		"Resources": {reason: "likewise", args: "get research% --resources", noun: "the name of a deployment"},
+		"Operation": {reason: "it would be another route", args: "cancel x/01234567890123456789abcdef-01234567890123456789abcdef", noun: "the id of an operation"},
+		"Webhook":   {reason: "likewise", args: "webhooks remove ../deployments/research", noun: "the id of a webhook"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sit(t, func(d *desk) {
+				d.fails(2, "is not "+tc.noun+": one has only a-z, 0-9 and -. Nothing was sent.", strings.Fields(tc.args)...)
+
+				if n := len(d.Requests()); n != 0 {
+					t.Errorf("%s: %d requests were sent", tc.reason, n)
+				}
+			})
+		})
+	}
+}
+
+// TestSteeringWhatIsAtWork: what goes on already is not said to begin.
+func TestSteeringWhatIsAtWork(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		d.must("create", "research", "--no-wait")
+		time.Sleep(5 * time.Second)
+
+		for _, command := range []struct{ reason, verb, says string }{
+			{"nothing is to be gone on with", "resume", " goes on already: RUNNING; watch it: metaflow-deployer watch research-"},
+			{"it begins to roll back", "cancel", " is admitted; watch it: metaflow-deployer watch research-"},
+			{"it does so already", "cancel", " goes on already: ROLLING_BACK; watch it: metaflow-deployer watch research-"},
+		} {
+			if out := d.must(command.verb, "research", "--no-wait").out; !strings.Contains(out, command.says) {
+				d.Errorf("%s: %s", command.reason, out)
+			}
+		}
+
+		if r := d.run("watch", "research"); r.code != 1 || !strings.Contains(r.out, "ROLLED_BACK") {
+			d.Errorf("%d\n%s%s", r.code, r.out, r.err)
+		}
+	})
+}
+
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 
@@ -237,7 +285,16 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"NoCommand":   {reason: "what does not exist", args: "crate x", code: 2, says: `unknown command "crate"`},
 		"NoFlag":      {reason: "likewise", args: "list --al", code: 2, says: "--help"},
-		"NoArgument":  {reason: "a name is missing", args: "get", code: 2, says: "accepts 1 arg"},
+		"NearFlag":    {reason: "a flag that is nearly there", args: "create x --max-vcpu 64", code: 2, says: "unknown flag: --max-vcpu; did you mean --max-vcpus?"},
+		"FarFlag":     {reason: "a flag that is like no other", args: "create x --colour red", code: 2, says: "unknown flag: --colour\n"},
+		"Number":      {reason: "in words for people", args: "create x --max-vcpus abc", code: 2, says: "--max-vcpus abc: it is a whole number"},
+		"Unit":        {reason: "what a duration lacks", args: "get x --timeout 5", code: 2, says: "--timeout 5: it is a number with its unit, such as 5m"},
+		"Truth":       {reason: "what a switch takes", args: "delete x --yes=perhaps", code: 2, says: "--yes perhaps: it is true or false"},
+		"Pair":        {reason: "what a label is", args: "create x --label team", code: 2, says: "--label team: it is KEY=VALUE"},
+		"NoArgument":  {reason: "a name is missing", args: "get", code: 2, says: "NAME is missing: metaflow-deployer get NAME\n"},
+		"NoResource":  {reason: "which of two is missing", args: "skip research", code: 2, says: "RESOURCE is missing: metaflow-deployer skip NAME|OPERATION RESOURCE\n"},
+		"Surplus":     {reason: "two names", args: "delete a b", code: 2, says: `"b" is too much: metaflow-deployer delete NAME`},
+		"Optional":    {reason: "likewise where a name may be left out", args: "create a b", code: 2, says: `"b" is too much: metaflow-deployer create [NAME]`},
 		"Output":      {reason: "a format that nobody knows", args: "list -o xml", code: 2, says: "text, json or yaml"},
 		"NoName":      {reason: "nothing to call it", args: "create", code: 2, says: "needs a name"},
 		"NoFile":      {reason: "a file that is not there", args: "create -f nothing.yaml", code: 2, says: "read nothing.yaml"},
@@ -256,7 +313,7 @@ func TestExitCodes(t *testing.T) {
 		"Nothing":     {reason: "an update of nothing", args: "update x", code: 2, says: "nothing to update"},
 		"Unsigned":    {reason: "API Gateway's own 401", args: "list", answer: door.Answer(401, `{"message":"Unauthorized"}`), code: 5, says: "sign in   metaflow-deployer login"},
 		"Denied":      {reason: "a role is missing", args: "orphans", code: 5, says: "takes the role admin"},
-		"NotFound":    {reason: "a name that nobody has", args: "get nothing", code: 4, says: "no such thing"},
+		"NotFound":    {reason: "a name that nobody has", args: "get nothing", code: 4, says: "There is no deployment nothing"},
 		"Conflict":    {reason: "another operation", args: "repair x", answer: door.Answer(409, `{"code":"operation_in_progress","detail":"Busy.","operation":"/v1/operations/x-1"}`), code: 6, says: "watch x-1"},
 		"Stale":       {reason: "the deployment changed", args: "update x -f -", answer: door.Answer(412, `{"code":"stale","detail":"It changed."}`), code: 6, says: "It changed."},
 		"Invalid":     {reason: "the spec is refused", args: "create research --cidr 10.0.0.0/8", code: 2, says: "where     --cidr, /spec/network/cidr"},
@@ -346,6 +403,8 @@ func TestSpecs(t *testing.T) {
 			reason: "flags go over the file", file: "s.yaml", text: "network: {cidr: 10.0.0.0/16}\ncompute: {environments: [{name: mine, maxVcpus: 1, diskGiB: 50}]}\n", args: "--max-vcpus 9 --cidr 10.2.0.0/16",
 			body: `{"name":"research","spec":{"compute":{"environments":[{"diskGiB":50,"maxVcpus":9,"name":"mine"}]},"network":{"cidr":"10.2.0.0/16"}}}`,
 		},
+		"Scheme":     {reason: "a bucket as Metaflow writes it", args: "--bucket s3://my-bucket/pre/fix", body: `{"name":"research","spec":{"storage":{"existing":{"bucket":"my-bucket","prefix":"pre/fix"}}}}`},
+		"Whole":      {reason: "nothing behind the slash is no prefix", args: "--bucket s3://my-bucket/", body: `{"name":"research","spec":{"storage":{"existing":{"bucket":"my-bucket"}}}}`},
 		"Network":    {reason: "a network that is there", args: "--vpc vpc-1 --subnet subnet-1,subnet-2 --security-group sg-1", body: `{"name":"research","spec":{"network":{"existing":{"securityGroupIds":["sg-1"],"subnetIds":["subnet-1","subnet-2"],"vpcId":"vpc-1"}}}}`},
 		"Which":      {reason: "two environments and a flag for one", file: "s.yaml", text: "compute: {environments: [{name: a}, {name: b}]}\n", args: "--max-vcpus 9", says: "there is not just one"},
 		"Twice":      {reason: "a member that stands there twice", file: "s.yaml", text: "network:\n  cidr: a\n  cidr: b\n", says: "s.yaml:3: cidr stands here a second time"},
@@ -423,6 +482,143 @@ func TestWhereInTheFile(t *testing.T) {
 		d.write("spec.json", "{\n \"name\": \"research\",\n \"spec\": {\n  \"network\": {\"cidr\": \"10.0.0.0/8\"}\n }\n}")
 		d.fails(2, "spec.json:4, /spec/network/cidr", "create", "-f", "spec.json")
 		d.fails(2, "where     NAME, /name", "create", "X")
+	})
+}
+
+// TestWhereInTheArguments: what the API refuses is shown with the flag or the argument that says it, or would.
+func TestWhereInTheArguments(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct{ reason, args, says string }{
+		"Subnet":   {reason: "what is missing beside --vpc", args: "create research --vpc vpc-1", says: "where     --subnet, /spec/network/existing/subnetIds"},
+		"VPC":      {reason: "and the other way round", args: "create research --subnet subnet-1", says: "where     --vpc, /spec/network/existing/vpcId"},
+		"Both":     {reason: "both beside --security-group", args: "create research --security-group sg-1", says: "where     --vpc, /spec/network/existing/vpcId"},
+		"Given":    {reason: "what is there and wrong", args: "create research --vpc vpc-1 --subnet subnet-1", says: "where     --subnet, /spec/network/existing/subnetIds/0"},
+		"Bucket":   {reason: "of which --bucket is two members", args: "create research --bucket X", says: "where     --bucket, /spec/storage/existing/bucket"},
+		"TTL":      {reason: "too short", args: "extend research --ttl 10s", says: "where     --ttl, /ttl"},
+		"URL":      {reason: "too long", args: "webhooks add https://hooks.example.com/" + strings.Repeat("x", 2048), says: "where     URL, /url"},
+		"Kind":     {reason: "misspelt", args: "grants allow bukket x", says: "where     KIND, /kind"},
+		"Value":    {reason: "no bucket", args: "grants allow bucket s3://x", says: "where     VALUE, /value"},
+		"Withdraw": {reason: "misspelt, in a query", args: "grants withdraw bukket x", says: "where     KIND, kind"},
+		"Resource": {reason: "misspelt", args: "skip research vpcs", says: "where     RESOURCE, /resource"},
+		"Phase":    {reason: "misspelt", args: "list --phase activ", says: "NEEDS_ATTENTION.\n  where     --phase, filter"},
+		"Label":    {reason: "a label without a key", args: "list --label =x --label =y", says: "where     --label, filter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sit(t, func(d *desk) {
+				d.env["METAFLOW_DEPLOYER_TOKEN"] = door.Token("acme", deploy.Admin)
+				d.must("create", "research")
+
+				if r := d.run(strings.Fields(tc.args)...); r.code != 2 || !strings.Contains(r.err, tc.says) {
+					t.Errorf("%s: exit code %d, want 2 with %q:\n%s", tc.reason, r.code, tc.says, r.err)
+				}
+			})
+		})
+	}
+}
+
+// TestFlagsOverDefaults: a flag that brings something of the owner's takes out what cannot stand beside it, unless a flag says that, too.
+func TestFlagsOverDefaults(t *testing.T) {
+	t.Parallel()
+
+	const (
+		storage = `"storage":{"dataToolsPrefix":"data-tools","flowsPrefix":"flows","oldVersionsDays":30}`
+		network = `"network":{"cidr":"10.20.0.0/16","mode":"public"}`
+		compute = `"environments":[{"allocationStrategy":"BEST_FIT_PROGRESSIVE","diskGiB":100,"maxVcpus":64,"name":"default","type":"EC2"}]`
+		brought = `"storage":{"dataToolsPrefix":"data-tools","existing":{"bucket":"old"},"flowsPrefix":"flows","oldVersionsDays":30}`
+	)
+
+	for name, tc := range map[string]struct{ reason, args, was, want string }{
+		"Bucket":   {reason: "a bucket of the owner's keeps its own versions", args: "--bucket b/p", was: storage, want: `"storage":{"dataToolsPrefix":"data-tools","existing":{"bucket":"b","prefix":"p"},"flowsPrefix":"flows"}`},
+		"Before":   {reason: "so does one that was brought before", args: "--tag a=b", was: brought, want: `"storage":{"dataToolsPrefix":"data-tools","existing":{"bucket":"old"},"flowsPrefix":"flows"}`},
+		"Network":  {reason: "a network is used as it is", args: "--vpc v --subnet s", was: network, want: `"network":{"existing":{"subnetIds":["s"],"vpcId":"v"}}`},
+		"Range":    {reason: "what the person says as well is the API's to refuse", args: "--vpc v --subnet s --cidr 10.0.0.0/16", was: network, want: `"network":{"cidr":"10.0.0.0/16","existing":{"subnetIds":["s"],"vpcId":"v"}}`},
+		"Type":     {reason: "the owner brings the instances", args: "--type UNMANAGED", was: compute, want: `"environments":[{"name":"default","type":"UNMANAGED"}]`},
+		"TypeDisk": {reason: "likewise the API's to refuse", args: "--type UNMANAGED --disk-gib 50", was: compute, want: `"environments":[{"diskGiB":50,"name":"default","type":"UNMANAGED"}]`},
+		"Spot":     {reason: "what goes together stays", args: "--type SPOT", was: compute, want: `"environments":[{"allocationStrategy":"BEST_FIT_PROGRESSIVE","diskGiB":100,"maxVcpus":64,"name":"default","type":"SPOT"}]`},
+		"Other":    {reason: "nothing is brought", args: "--tag a=b", was: storage, want: storage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sit(t, func(d *desk) {
+				was := tc.was
+				if was == compute {
+					was = `"compute":{` + compute + `}`
+				}
+
+				d.Before = func(r door.Request) (*door.Reply, error) {
+					switch r.Method {
+					case http.MethodGet:
+						return door.Answer(200, `{"name":"research","phase":"ACTIVE","spec":{`+was+`}}`), nil
+					case http.MethodPost:
+						return door.Answer(200, `{"steps":[]}`), nil
+					}
+
+					return door.Answer(202, `{"id":"x"}`), nil
+				}
+
+				d.must(append([]string{"update", "research", "--no-wait"}, strings.Fields(tc.args)...)...)
+				d.must(append([]string{"plan", "research"}, strings.Fields(tc.args)...)...)
+
+				for _, i := range []int{1, 3} {
+					if got := string(d.Requests()[i].Body); !strings.Contains(got, tc.want) {
+						t.Errorf("%s:\ngot  %s\nwant %s", tc.reason, got, tc.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestWhatGetPrints is a file for an update and its plan. A create, which would leave most of it out in silence, refuses it.
+func TestWhatGetPrints(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		d.must("create", "research", "--label", "team=data", "--ttl", "72h", "--max-vcpus", "9")
+		before := d.must("get", "research").out
+
+		for _, format := range []string{"yaml", "json"} {
+			file := "cur." + format
+			d.write(file, d.must("get", "research", "-o", format).out)
+			d.must("plan", "-f", file)
+			d.must("update", "research", "-f", file)
+			d.fails(2, file+":", "create", "other", "-f", file)
+		}
+
+		same := regexp.MustCompile(`(?m)^(phase|labels|expires .*Z|  .*)`)
+		if after := d.must("get", "research").out; strings.Join(same.FindAllString(after, -1), "\n") != strings.Join(same.FindAllString(before, -1), "\n") {
+			d.Errorf("nothing was to change:\n%s%s", before, after)
+		}
+
+		d.fails(2, "cur.yaml:2: a create takes no tenant", "create", "other", "-f", "cur.yaml")
+		d.fails(2, "cur.yaml:2: a create takes no tenant", "plan", "other", "-f", "cur.yaml")
+
+		d.write("more.yaml", "name: research\nspec: {}\nstate: ACTIVE\n")
+		d.fails(2, "more.yaml:3: there is no member state", "update", "-f", "more.yaml")
+	})
+}
+
+// TestWhatADeleteKept: a bucket that stays is named, with the way to be rid of it, which works.
+func TestWhatADeleteKept(t *testing.T) {
+	t.Parallel()
+	sit(t, func(d *desk) {
+		d.must("create", "research")
+
+		kept := d.must("delete", "research", "--data", "keep").out
+		if said := regexp.MustCompile(`(?m)^The bucket \S+ stays\.\nTo purge it later: metaflow-deployer create research, then metaflow-deployer delete research --data purge$`); !said.MatchString(kept) {
+			d.Errorf("nothing of the bucket:\n%s", kept)
+		}
+
+		if again := d.must("watch", "research", "-o", "json").out; !json.Valid([]byte(again)) {
+			d.Errorf("a document is one and nothing else:\n%s", again)
+		}
+
+		d.must("create", "research")
+
+		if out := d.must("delete", "research", "--data", "purge").out; strings.Contains(out, "stays") || !strings.Contains(out, "bucket: GONE") {
+			d.Errorf("nothing stays:\n%s", out)
+		}
 	})
 }
 
@@ -637,7 +833,7 @@ func TestDeleteAsks(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	sit(t, func(d *desk) {
-		d.fails(4, "no such thing", "config", "research")
+		d.fails(4, "There is no deployment research", "config", "research")
 		d.must("create", "research", "--no-wait")
 		d.fails(6, "it has a configuration once it is ACTIVE", "config", "research")
 		d.must("watch", "research")
@@ -759,7 +955,7 @@ func TestAllowances(t *testing.T) {
 
 		d.fails(2, "/value", "grants", "allow", "bucket", "s3://x")
 		d.must("grants", "withdraw", "bucket", "acme-flows")
-		d.fails(4, "no such thing", "grants", "withdraw", "bucket", "acme-flows")
+		d.fails(4, "There is no grant", "grants", "withdraw", "bucket", "acme-flows")
 	})
 }
 

@@ -125,6 +125,10 @@ func (s *session) complain(err error) {
 		if p.Status == http.StatusUnauthorized {
 			fmt.Fprintln(s.Err, "  sign in   "+Name+" login, or a new token in $"+envToken)
 		}
+
+		if s.signed != "" && p.Code == "forbidden" {
+			fmt.Fprintf(s.Err, label, "signed", s.signed+": the key, its secret or the Region is not right, or the installation's API is not open to that caller")
+		}
 	default:
 		b, err := json.Marshal(p)
 		if err == nil {
@@ -190,16 +194,14 @@ func writeProblem(w io.Writer, p *client.Problem, at places) {
 func writeFault(w io.Writer, f client.Fault, resource string, at places) {
 	var where []string
 
-	if f.Pointer != "" {
-		if place := at.of(f.Pointer); place != "" {
+	for _, member := range []string{f.Pointer, f.Parameter} {
+		if place := at.of(member); place != "" {
 			where = append(where, place)
 		}
 
-		where = append(where, f.Pointer)
-	}
-
-	if f.Parameter != "" {
-		where = append(where, f.Parameter)
+		if member != "" {
+			where = append(where, member)
+		}
 	}
 
 	if resource != "" {

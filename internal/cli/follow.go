@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +100,30 @@ func (s *session) follow(ctx context.Context, api *client.Client, op *client.Ope
 		return err
 	}
 
-	return s.conclude(last, wanted)
+	if err := s.conclude(last, wanted); err != nil {
+		return err
+	}
+
+	if s.output == "text" {
+		s.kept(ctx, api, last)
+	}
+
+	return nil
+}
+
+// kept names what a delete left on purpose, and the way to be rid of it later. Nothing is said where nobody answers: the delete is done all the same.
+func (s *session) kept(ctx context.Context, api *client.Client, op *client.Operation) {
+	stays := func(step client.Step) bool { return step.State == client.StepKept }
+	if op.Kind != "DELETE" || !slices.ContainsFunc(op.Steps, stays) {
+		return
+	}
+
+	for r, err := range api.Resources(ctx, op.Deployment) {
+		if err == nil && r.State == client.StepKept && r.ID != "" {
+			fmt.Fprintf(s.Out, "The %s %s stays.\nTo purge it later: %s create %s, then %s delete %s --data purge\n",
+				r.Kind, printable(r.ID), Name, op.Deployment, Name, op.Deployment)
+		}
+	}
 }
 
 func (s *session) followLive(ctx context.Context, api *client.Client, op *client.Operation) (*client.Operation, error) {
@@ -280,12 +305,16 @@ func (s *session) conclude(op *client.Operation, wanted client.OperationState) e
 func (s *session) residue(op *client.Operation) {
 	fmt.Fprintln(s.Err, "What resisted:")
 
+	first := ""
+
 	for _, step := range op.Steps {
 		if step.State == client.StepFailed {
+			first = cmp.Or(first, step.Resource)
 			fmt.Fprintf(s.Err, "  %s\n", strings.Join(strings.Fields(step.Resource+" "+printable(about(step, time.Now()))), " "))
 		}
 	}
 
-	fmt.Fprintf(s.Err, "Ways out:\n  try again             %s resume %s\n  leave one behind      %s skip %s RESOURCE   (admins)\n  take everything away  %s delete %s\n",
-		Name, op.Deployment, Name, op.Deployment, Name, op.Deployment)
+	fmt.Fprintf(s.Err, "Ways out:\n  try again             %s resume %s\n  leave one behind      %s skip %s %s   (admins)\n",
+		Name, op.Deployment, Name, op.Deployment, cmp.Or(first, "RESOURCE"))
+	fmt.Fprintf(s.Err, "  take everything away  %s delete %s --data purge\n  all but the bucket    %s delete %s --data keep\n", Name, op.Deployment, Name, op.Deployment)
 }

@@ -21,7 +21,7 @@ import (
 
 func (s *session) config() *cobra.Command {
 	c := &cobra.Command{
-		Use: "config NAME", Short: "Print the Metaflow configuration, or install it as a profile", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "config NAME", Short: "Print the Metaflow configuration, or install it as a profile", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Print the configuration of an active deployment as Metaflow reads it; --format env writes exports for a shell, with the Region.\n" +
 			"config install keeps it as a profile of Metaflow's. The program prints what to do next on standard error.",
 	}
@@ -60,7 +60,7 @@ func (s *session) config() *cobra.Command {
 
 func (s *session) install() *cobra.Command {
 	c := &cobra.Command{
-		Use: "install NAME", Short: "Install the configuration as a profile of Metaflow's", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "install NAME", Short: "Install the configuration as a profile of Metaflow's", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Write the configuration to config_PROFILE.json in Metaflow's directory ($METAFLOW_HOME, by default ~/.metaflowconfig), where Metaflow finds it\n" +
 			"once METAFLOW_PROFILE names it. A file that says something else is left as it is unless --force is given.",
 		Example: "  " + Name + " config install research --profile research\n  export METAFLOW_PROFILE=research",

@@ -168,6 +168,63 @@ func TestSigV4(t *testing.T) {
 	}
 }
 
+// TestSigV4Refused: who is turned away learns with what the request was signed, or what to sign with, and no secret is shown.
+func TestSigV4Refused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		env    map[string]string
+		sent   int
+		says   []string
+	}{
+		"Signed": {
+			reason: "API Gateway's answer to a wrong key, secret or Region", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "s3cr3t"},
+			sent: 1, says: []string{"Error: Forbidden", "signed    with access key AKIDEXAMPLE for Region eu-west-1"},
+		},
+		"Nobody": {reason: "there is nothing to sign with", env: map[string]string{}, says: []string{"there are no AWS credentials", "AWS_PROFILE", "aws sso login"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, variable := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+				t.Setenv(variable, tc.env[variable])
+			}
+
+			for variable, value := range map[string]string{
+				"AWS_REGION": "eu-west-1", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+			} {
+				t.Setenv(variable, value)
+			}
+
+			var errs locked
+
+			sent := 0
+			p := &cli.Program{
+				In: strings.NewReader(""), Out: &locked{}, Err: &errs, Version: "1.2.3",
+				Getenv: func(name string) string {
+					return map[string]string{"METAFLOW_DEPLOYER_URL": "https://api.test", "METAFLOW_DEPLOYER_AUTH": "sigv4"}[name]
+				},
+				HTTP: &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+					sent++
+					rec := httptest.NewRecorder()
+					rec.WriteHeader(http.StatusForbidden)
+					_, _ = rec.WriteString(`{"message":"Forbidden"}`) // a recorder takes everything
+
+					return rec.Result(), nil
+				})},
+			}
+
+			code := p.Run(context.Background(), []string{"list"})
+			for _, says := range tc.says {
+				if code != 5 || sent != tc.sent || !strings.Contains(errs.String(), says) {
+					t.Errorf("%s: exit code %d after %d requests, want %q:\n%s", tc.reason, code, sent, says, errs.String())
+				}
+			}
+
+			if strings.Contains(errs.String(), "s3cr3t") || strings.Contains(errs.String(), "IMDS") {
+				t.Errorf("%s: %s", tc.reason, errs.String())
+			}
+		})
+	}
+}
+
 type transport func(*http.Request) (*http.Response, error)
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }

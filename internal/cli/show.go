@@ -18,8 +18,8 @@ import (
 )
 
 func (s *session) get() *cobra.Command {
-	c := &cobra.Command{Use: "get NAME", Short: "Show a deployment", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names}
-	resources := c.Flags().Bool("resources", false, "list its resources instead; of a deleted one, what it left behind")
+	c := &cobra.Command{Use: "get NAME", Short: "Show a deployment", Args: arguments, ValidArgsFunction: s.names}
+	resources := c.Flags().Bool("resources", false, "list its resources instead; of a deleted one, the bucket that it kept")
 	deleted := c.Flags().Bool("show-deleted", false, "show it even if it is deleted")
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
@@ -127,13 +127,13 @@ func (s *session) list() *cobra.Command {
 	deleted := c.Flags().Bool("show-deleted", false, "list those that are deleted, too")
 
 	c.RunE = s.run(func(ctx context.Context, _ []string) error {
-		var terms []string
+		var terms, given []string
 		if *phase != "" {
-			terms = append(terms, "phase="+*phase)
+			terms, given = append(terms, "phase="+*phase), append(given, "--phase")
 		}
 
 		for _, key := range slices.Sorted(maps.Keys(*labels)) {
-			terms = append(terms, "label."+key+"="+(*labels)[key])
+			terms, given = append(terms, "label."+key+"="+(*labels)[key]), append(given, "--label")
 		}
 
 		none := "There are no deployments."
@@ -141,7 +141,7 @@ func (s *session) list() *cobra.Command {
 			none = "No deployment is like that."
 		}
 
-		return listed(
+		err := listed(
 			ctx, s, none, []string{"NAME", "PHASE", "READY", "REGION", "AGE", "EXPIRES", "LABELS"},
 			func(api *client.Client, ctx context.Context) iter.Seq2[*client.Deployment, error] {
 				return api.Deployments(ctx, client.ListOptions{Filter: strings.Join(terms, ","), ShowDeleted: *deleted})
@@ -157,6 +157,11 @@ func (s *session) list() *cobra.Command {
 				}
 			},
 		)
+		if err != nil {
+			return &located{err, places{"filter": strings.Join(slices.Compact(given), ", ")}}
+		}
+
+		return nil
 	})
 
 	return c
@@ -164,7 +169,7 @@ func (s *session) list() *cobra.Command {
 
 func (s *session) ops() *cobra.Command {
 	c := &cobra.Command{
-		Use: "ops NAME|OPERATION", Short: "List a deployment's operations, or show one with its steps", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "ops NAME|OPERATION", Short: "List a deployment's operations, or show one with its steps", Args: arguments, ValidArgsFunction: s.names,
 	}
 
 	c.RunE = s.run(func(ctx context.Context, args []string) error {
@@ -286,7 +291,7 @@ func first[T any](limit int, all iter.Seq2[*T, error]) iter.Seq2[*T, error] {
 
 func (s *session) drift() *cobra.Command {
 	c := &cobra.Command{
-		Use: "drift NAME", Short: "Report how far AWS is from what a deployment should be", Args: cobra.ExactArgs(1), ValidArgsFunction: s.names,
+		Use: "drift NAME", Short: "Report how far AWS is from what a deployment should be", Args: arguments, ValidArgsFunction: s.names,
 		Long: "Report how far AWS is from what a deployment should be. Nothing is changed; repair brings it back. The exit code is 8 if there is drift.",
 	}
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type document struct {
 	places places
 	// given: the file holds a spec.
 	given bool
+	// shown is a member that only the API writes, if there was one: the file is what get prints.
+	shown string
 }
 
 // spec is the document's spec, made if there is none; nil if it is something else than an object.
@@ -56,6 +59,30 @@ func (d *document) spec() map[string]any {
 
 // request lists the members that make a file the body of a request; without any of them it is a spec.
 func request() []string { return []string{"name", "spec", "labels", "ttl", "verify"} }
+
+// readOnly lists the members of a deployment that no request has.
+func readOnly() []string {
+	return []string{"tenant", "phase", "region", "account", "owner", "createTime", "updateTime", "expireTime", "operation", "resources", "etag"}
+}
+
+// setAside takes out of a document what only the API writes, so that what get prints can be sent back as an update.
+func (d *document) setAside() {
+	for _, member := range readOnly() {
+		if _, ok := d.body[member]; ok {
+			d.shown = cmp.Or(d.shown, member)
+			delete(d.body, member)
+		}
+	}
+}
+
+// made refuses a document that describes a deployment, where one is to be made.
+func (d *document) made() error {
+	if d.shown == "" {
+		return nil
+	}
+
+	return misused("%s: a create takes no %s; a request has %s", d.places.of("/"+d.shown), d.shown, strings.Join(request(), ", "))
+}
 
 // mostBytes is what the API takes, with room for what YAML writes in more words.
 const mostBytes = 256 << 10

@@ -39,7 +39,7 @@ func (f *specFlags) add(c *cobra.Command) {
 	s.StringVar(&f.vpc, "vpc", "", "use this VPC, with --subnet and perhaps --security-group")
 	s.StringSliceVar(&f.subnets, "subnet", nil, "use this subnet of the VPC")
 	s.StringSliceVar(&f.securityGroups, "security-group", nil, "use this security group of the VPC")
-	s.StringVar(&f.bucket, "bucket", "", "use this bucket, or BUCKET/PREFIX")
+	s.StringVar(&f.bucket, "bucket", "", "use this bucket, as BUCKET or BUCKET/PREFIX, with s3:// before it or not")
 	s.StringVar(&f.jobRole, "job-role", "", "use the role of this ARN for jobs")
 	s.StringVar(&f.envType, "type", "", "what the compute environment is made of, such as EC2")
 	s.StringSliceVar(&f.instanceTypes, "instance-type", nil, "instance type or family of the compute environment, such as m5")
@@ -92,8 +92,10 @@ func (f *specFlags) onto(d *document, flags *pflag.FlagSet) error {
 		return nil
 	}
 
-	bucket := map[string]any{"bucket": f.bucket}
-	if name, prefix, ok := strings.Cut(f.bucket, "/"); ok {
+	where := strings.TrimSuffix(strings.TrimPrefix(f.bucket, "s3://"), "/") // as Metaflow writes it
+
+	bucket := map[string]any{"bucket": where}
+	if name, prefix, ok := strings.Cut(where, "/"); ok {
 		bucket = map[string]any{"bucket": name, "prefix": prefix}
 	}
 
@@ -118,6 +120,14 @@ func (f *specFlags) onto(d *document, flags *pflag.FlagSet) error {
 		}
 	}
 
+	if broughtNetwork(flags) { // what one of its flags leaves out is missing where the other one says it
+		for member, flag := range map[string]string{"vpcId": "--vpc", "subnetIds": "--subnet"} {
+			if at := "/spec/network/existing/" + member; d.places[at] == "" {
+				d.places[at] = flag
+			}
+		}
+	}
+
 	for flag, pairs := range map[string]map[string]string{"tag": f.tags, "label": f.labels} {
 		for key, value := range pairs {
 			path := []string{"labels", key}
@@ -132,6 +142,37 @@ func (f *specFlags) onto(d *document, flags *pflag.FlagSet) error {
 	}
 
 	return f.environment(d, spec, flags)
+}
+
+// broughtNetwork tells whether the flags name a network of the owner's.
+func broughtNetwork(flags *pflag.FlagSet) bool {
+	return flags.Changed("vpc") || flags.Changed("subnet") || flags.Changed("security-group")
+}
+
+// clear takes out of the present spec what cannot stand beside a thing that the owner brings. GET shows every default, so most of it nobody ever wrote; what
+// a flag says is put in after this, and the API judges it.
+func (f *specFlags) clear(d *document, flags *pflag.FlagSet) {
+	spec := d.spec()
+	storage, _ := spec["storage"].(map[string]any)
+	network, _ := spec["network"].(map[string]any)
+	compute, _ := spec["compute"].(map[string]any)
+
+	if storage["existing"] != nil || flags.Changed("bucket") {
+		delete(storage, "oldVersionsDays") // GET shows it beside a bucket that was brought before, too
+	}
+
+	if broughtNetwork(flags) {
+		for _, member := range []string{"mode", "cidr", "zones"} {
+			delete(network, member)
+		}
+	}
+
+	if list, _ := compute["environments"].([]any); len(list) == 1 && f.envType == "UNMANAGED" {
+		only, _ := list[0].(map[string]any)
+		for _, member := range []string{"instanceTypes", "maxVcpus", "minVcpus", "allocationStrategy", "diskGiB"} {
+			delete(only, member)
+		}
+	}
 }
 
 // environment puts the flags of a compute environment onto the only one there is.

@@ -125,7 +125,7 @@ type raw struct {
 type resourcesInput struct {
 	Named
 	Page
-	ShowDeleted bool `query:"showDeleted" doc:"Show what a deleted deployment left behind"`
+	ShowDeleted bool `query:"showDeleted" doc:"Show the bucket that a deleted deployment kept"`
 }
 
 // Resources is a page of resources.

@@ -265,11 +265,21 @@ func TestProgram(t *testing.T) {
 
 	d.env = append(d.env, "AWS_SECRET_ACCESS_KEY=wrong")
 
-	if code, _, errs := d.piped("list", "--auth", "sigv4"); code != 5 || !strings.Contains(errs, "Forbidden") {
+	if code, _, errs := d.piped("list", "--auth", "sigv4"); code != 5 || !strings.Contains(errs, "Forbidden") ||
+		!strings.Contains(errs, "with access key LOCAL-"+local.Account+"-user-0 for Region "+local.Region) {
 		t.Errorf("a wrong signature: %d %s", code, errs)
 	}
 
 	d.config()
+
+	// The front door unescapes paths as API Gateway does: nothing may come of a name that would lead elsewhere.
+	if code, _, errs := d.piped("delete", "research?data=purge", "--no-wait", "--data", "keep"); code != 2 || !strings.Contains(errs, "Nothing was sent") {
+		t.Errorf("%d %s", code, errs)
+	}
+
+	if code, out, errs := d.piped("get", "research"); code != 0 || !strings.Contains(out, "ACTIVE") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
 
 	// Delete: the program asks, and a pipe is not asked.
 	remove := d.typed("delete", "research")
