@@ -64,8 +64,12 @@ func TestCosts(t *testing.T) {
 		life       string
 		operations []string
 	}{
-		{"purge", []string{"create", "purge"}}, {"rollback", []string{"create that is rolled back"}}, {"update", []string{"", "update that adds", "update that takes away"}},
-		{"replace", []string{"", "update that replaces"}}, {"repair", []string{"", "repair"}}, {"verify", []string{"", "verification"}},
+		{"purge", []string{"create", "purge"}},
+		{"rollback", []string{"create that is rolled back"}},
+		{"update", []string{"", "update that adds", "update that takes away"}},
+		{"replace", []string{"", "update that replaces"}},
+		{"repair", []string{"", "repair"}},
+		{"verify", []string{"", "verification"}},
 	} {
 		r := undisturbed(t, "calm", of.life)
 

@@ -94,9 +94,9 @@ func (s *scope) eval(n *yaml.Node, place string) (any, error) {
 		default: // text, and dates such as a policy's Version, which are text in CloudFormation
 			return n.Value, nil
 		}
-	case yaml.DocumentNode: // only the root, and nobody asks for its value
+	default: // a document, which only the root is, or a stream: nobody asks for its value
+		return nil, fmt.Errorf("%s (line %d): not a value", place, n.Line)
 	}
-	return nil, fmt.Errorf("%s (line %d): not a value", place, n.Line)
 }
 
 // call evaluates an intrinsic function. One that is not listed is an error that names the place.
