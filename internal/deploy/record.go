@@ -19,6 +19,15 @@ const (
 // Vacant tells whether a name in this phase may be taken by a new create.
 func (p Phase) Vacant() bool { return p == PhaseDeleted || p == PhaseFailed }
 
+// Expires is when a deployment is deleted unless somebody extends it; zero for never, and for one of which nothing is there any more.
+func (d Deployment) Expires() time.Time {
+	if d.Phase.Vacant() {
+		return time.Time{}
+	}
+
+	return d.ExpireTime
+}
+
 // OperationKind is what a caller asked for.
 type OperationKind string
 

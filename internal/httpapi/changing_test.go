@@ -181,6 +181,13 @@ func TestExtend(t *testing.T) {
 
 	w.do(http.MethodPost, path, `{"ttl":"3d"}`, "Idempotency-Key", "e1", "If-Match", a.header.Get("ETag")).want(http.StatusUnprocessableEntity, "idempotency_key_reused")
 	w.do(http.MethodPost, path, `{"ttl":"3d"}`, "Idempotency-Key", "two words").want(http.StatusUnprocessableEntity, "invalid_idempotency_key")
+
+	w.do(http.MethodDelete, "/v1/deployments/team-a?data=purge", "").want(http.StatusAccepted)
+	w.run("team-a")
+
+	if a := w.do(http.MethodGet, "/v1/deployments/team-a?showDeleted=true", "").want(http.StatusOK); a.field("expireTime") != nil {
+		t.Errorf("what is gone expires no more: %s", a.body)
+	}
 }
 
 // TestDeleteOfWhatWasSeen: who names the deployment that they saw deletes no other.

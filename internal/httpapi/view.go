@@ -83,7 +83,7 @@ type Resource struct {
 func (s *server) deploymentView(d deploy.Deployment, count Count) Deployment {
 	return Deployment{
 		Name: d.Name, Tenant: d.Tenant, Phase: d.Phase, Spec: d.Spec, Labels: orEmpty(d.Labels), Region: d.Region, Account: d.Account, Owner: d.Owner,
-		CreateTime: d.CreateTime.UTC(), UpdateTime: d.UpdateTime.UTC(), ExpireTime: moment(d.ExpireTime), Operation: d.Operation, Resources: count, ETag: etag(d),
+		CreateTime: d.CreateTime.UTC(), UpdateTime: d.UpdateTime.UTC(), ExpireTime: moment(d.Expires()), Operation: d.Operation, Resources: count, ETag: etag(d),
 	}
 }
 

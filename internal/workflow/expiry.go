@@ -16,7 +16,7 @@ func warnings() []time.Duration { return []time.Duration{72 * time.Hour, 24 * ti
 // notice is when a deployment with nothing at work is to be looked at: for its next warning, or for its expiry. Zero for never: a delete that needs a
 // person's attention has been asked for, and another one would only get stuck where it did.
 func notice(d deploy.Deployment, last deploy.Operation) time.Time {
-	if d.ExpireTime.IsZero() || d.Phase.Vacant() || d.Phase == deploy.PhaseNeedsAttention && last.Kind == deploy.Delete {
+	if d.Expires().IsZero() || d.Phase == deploy.PhaseNeedsAttention && last.Kind == deploy.Delete {
 		return time.Time{}
 	}
 

@@ -26,7 +26,7 @@ func announce(change *store.Change, kind deploy.EventType, op deploy.Operation) 
 
 	change.Events = append(change.Events, deploy.Event{
 		ID: fmt.Sprintf("%s/%s/%d", header.Tenant, header.Name, header.Sequence), Sequence: header.Sequence, Type: kind, Time: header.UpdateTime, Key: header.Key,
-		Phase: header.Phase, Operation: op.ID, Kind: op.Kind, State: op.State, Error: op.Error, ExpireTime: header.ExpireTime,
+		Phase: header.Phase, Operation: op.ID, Kind: op.Kind, State: op.State, Error: op.Error, ExpireTime: header.Expires(),
 	})
 }
 
