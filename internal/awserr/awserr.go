@@ -7,6 +7,7 @@ package awserr
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -146,6 +147,9 @@ func Classify(err error) *deploy.Error {
 	}
 
 	class := match(api)
+	if class == "" {
+		class = unlisted(err, api)
+	}
 
 	e := deploy.Errorf(class, "aws_"+string(class), "%w", err)
 	e.Message = deploy.Scrub(call(err) + api.ErrorCode() + ": " + api.ErrorMessage())
@@ -208,6 +212,7 @@ func call(err error) string {
 	return ""
 }
 
+// match finds the class of an error in the tables; empty if it is in none.
 func match(api smithy.APIError) deploy.Class {
 	code, message := api.ErrorCode(), api.ErrorMessage()
 
@@ -222,7 +227,12 @@ func match(api smithy.APIError) deploy.Class {
 		}
 	}
 
-	if api.ErrorFault() == smithy.FaultServer {
+	return ""
+}
+
+// unlisted is the class of a code that is in no table: the SDK knows whose fault it is for some, and the status tells for the others.
+func unlisted(err error, api smithy.APIError) deploy.Class {
+	if r, ok := errors.AsType[*awshttp.ResponseError](err); api.ErrorFault() == smithy.FaultServer || ok && r.HTTPStatusCode() >= http.StatusInternalServerError {
 		return deploy.Transient
 	}
 

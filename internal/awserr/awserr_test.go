@@ -107,6 +107,33 @@ func TestUnheardFaultOfTheServerIsTransient(t *testing.T) {
 	}
 }
 
+// TestUnlistedCodes: EC2 says of no error whose fault it is, so for a code that no table holds the status tells.
+func TestUnlistedCodes(t *testing.T) {
+	t.Parallel()
+
+	for code, c := range map[string]struct {
+		reason string
+		status int
+		class  deploy.Class
+	}{
+		"ServerInternal": {"EC2 stumbled", http.StatusInternalServerError, deploy.Transient},
+		"BadGateway":     {"HeadBucket has no body, so its code is the status", http.StatusBadGateway, deploy.Transient},
+		"NeverHeardOf":   {"the caller is to blame", http.StatusBadRequest, deploy.Invalid},
+		"AccessDenied":   {"what is in a table stays what it is", http.StatusInternalServerError, deploy.Denied},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+
+			err := &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{
+				Response: &smithyhttp.Response{Response: &http.Response{StatusCode: c.status}}, Err: &smithy.GenericAPIError{Code: code},
+			}}
+			if got := awserr.Classify(err).Class; got != c.class {
+				t.Errorf("%s: %s, want %s", c.reason, got, c.class)
+			}
+		})
+	}
+}
+
 func TestWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 

@@ -162,6 +162,13 @@ func (s Spec) WithDefaults() Spec {
 	return s
 }
 
+// DefaultFamilies are what a managed environment that names no instance types may start, as far as the Region offers them: current x86 general-purpose, compute
+// and memory families with sizes from 2 to at least 96 vCPUs, a choice for Batch to find the cheapest that fits a job in. Not "optimal": what it stands for
+// changes (Batch user guide, "Optimal instance type configuration").
+func DefaultFamilies() []string {
+	return []string{"m5", "m6i", "m7i", "c5", "c6i", "c7i", "r5", "r6i", "r7i"}
+}
+
 // Environment finds a compute environment by name.
 func (s Spec) Environment(name string) (Environment, bool) {
 	i := slices.IndexFunc(s.Compute.Environments, func(e Environment) bool { return e.Name == name })

@@ -32,6 +32,9 @@ func ValidName(name string) bool {
 	return len(name) >= 3 && len(name) <= 24 && isSlug(name)
 }
 
+// reserved are the beginnings that S3 allows no bucket. https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+func reserved() []string { return []string{"xn--", "sthree-", "amzn-s3-demo-"} }
+
 // ValidTenant tells whether a text may name a tenant: as a deployment's name, but 1 to 63 characters.
 func ValidTenant(tenant string) bool {
 	return len(tenant) >= 1 && len(tenant) <= 63 && isSlug(tenant)
@@ -72,6 +75,11 @@ func Validate(place Place, name string, spec Spec, labels map[string]string) []F
 	if !ValidName(name) {
 		v.refuse("/name", "invalid_name", "Choose a name like team-a.",
 			"A name has 3 to 24 characters of a-z, 0-9 and -, starts with a letter, ends with a letter or digit, and has no double hyphen.")
+	}
+
+	if i := slices.IndexFunc(reserved(), func(prefix string) bool { return strings.HasPrefix(name, prefix) }); i >= 0 && spec.Storage.Existing == nil {
+		v.refuse("/name", "invalid_name", "Choose a name like team-a, or bring a bucket under storage.existing.",
+			"A name does not begin with %s: the bucket that is made begins as it does, and S3 keeps these names for itself.", reserved()[i])
 	}
 
 	v.storage(spec.Storage)
@@ -183,7 +191,7 @@ func (v *validator) bucket(at, name string) {
 		ok = false
 	}
 
-	for _, prefix := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
+	for _, prefix := range reserved() {
 		ok = ok && !strings.HasPrefix(name, prefix)
 	}
 

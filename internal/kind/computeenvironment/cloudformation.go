@@ -34,7 +34,7 @@ func (*ComputeEnvironment) Template(c *kind.Call) kind.Template {
 
 	instanceTypes := env.InstanceTypes
 	if len(instanceTypes) == 0 {
-		instanceTypes = families()
+		instanceTypes = deploy.DefaultFamilies()
 	}
 
 	template := deploy.NewRef(launchTemplate, env.Name)

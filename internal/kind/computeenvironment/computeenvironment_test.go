@@ -344,6 +344,7 @@ func TestInvalid(t *testing.T) {
 	}{
 		"young role":    {reason: "the role is seen after a minute", text: young, lasts: time.Minute},
 		"young profile": {reason: "the profile is seen after two minutes", text: "CLIENT_ERROR - Invalid IAM Instance Profile name", lasts: 2 * time.Minute},
+		"Batch's words": {reason: "Batch itself writes it without blanks", text: "CLIENT_ERROR - Invalid IamInstanceProfile: research-instance", lasts: 2 * time.Minute},
 		"no role":       {reason: "nobody is patient for ever", text: young, lasts: time.Hour, class: deploy.Denied},
 		"else":          {reason: "no update cures this", text: "CLIENT_ERROR - The subnet ID 'subnet-1' does not exist", lasts: time.Minute, class: deploy.Invalid},
 	}

@@ -95,7 +95,7 @@ type family struct {
 func priced(c *kind.Call, env deploy.Environment) (known []family, unknown []string) {
 	wanted := env.InstanceTypes
 	if len(wanted) == 0 {
-		wanted = families()
+		wanted = deploy.DefaultFamilies()
 	}
 
 	for _, t := range wanted {

@@ -73,7 +73,7 @@ func (e *ComputeEnvironment) revive(ctx context.Context, c *kind.Call, found *ty
 func aboutRoles(reason string) bool {
 	reason = strings.ToLower(reason)
 
-	for _, sign := range []string{"assumerole", "assume role", "not authorized", "unauthorized", "access denied", "accessdenied", "instance profile", "service-linked role"} {
+	for _, sign := range []string{"assumerole", "assume role", "not authorized", "unauthorized", "access denied", "accessdenied", "instance profile", "instanceprofile", "service-linked role"} {
 		if strings.Contains(reason, sign) {
 			return true
 		}

@@ -67,12 +67,6 @@ func ids(others []kind.Other) []string {
 	return list
 }
 
-// families are current x86 general-purpose, compute and memory families with sizes from 2 to at least 96 vCPUs: a choice for Batch to find the cheapest
-// that fits a job in. Not "optimal": what it stands for changes (Batch user guide, "Optimal instance type configuration").
-func families() []string {
-	return []string{"m5", "m6i", "m7i", "c5", "c6i", "c7i", "r5", "r6i", "r7i"}
-}
-
 // instanceTypes returns what the spec names, or else what was chosen before, or else chooses.
 func (e *ComputeEnvironment) instanceTypes(ctx context.Context, c *kind.Call, env deploy.Environment) ([]string, error) {
 	if len(env.InstanceTypes) > 0 {
@@ -88,7 +82,7 @@ func (e *ComputeEnvironment) instanceTypes(ctx context.Context, c *kind.Call, en
 		return nil, err
 	}
 
-	chosen := slices.DeleteFunc(families(), func(f string) bool { return !offered[f] })
+	chosen := slices.DeleteFunc(deploy.DefaultFamilies(), func(f string) bool { return !offered[f] })
 	if len(chosen) == 0 {
 		return nil, deploy.Errorf(deploy.Invalid, "no_instance_type", "The Region %s offers none of the default instance families.", c.Owner.Region).
 			WithRemedy("Name instance types under instanceTypes.").At(c.Pointer)

@@ -83,6 +83,12 @@ func (*Probe) Plan(spec deploy.Spec) []kind.Item {
 // Ensure implements kind.Kind. The job's name is the operation's, so a job whose answer was lost is found again. A second definition or job, where a list
 // lags, does no harm: every revision goes with Remove, and either job proves the same.
 func (p *Probe) Ensure(ctx context.Context, c *kind.Call) (kind.Result, error) {
+	// A job on Fargate needs an execution role, which nobody brings with a queue. API reference, RegisterJobDefinition, executionRoleArn.
+	if platform := c.Others[deploy.NewRef(jobQueue, c.Spec.Compute.DefaultQueue)].Outputs["platform"]; strings.HasPrefix(platform, "FARGATE") {
+		return kind.Result{}, deploy.Errorf(deploy.Invalid, deploy.CodeNotOfferedYet, "The default queue runs on %s, where a verification is not offered yet.", platform).
+			WithRemedy("Leave verify out, and run a flow to see that it works.").At(c.Pointer)
+	}
+
 	definition, err := p.definition(ctx, c)
 	if err != nil {
 		return kind.Result{}, err
@@ -240,8 +246,9 @@ func (p *Probe) job(ctx context.Context, c *kind.Call, definition string) (strin
 		return aws.ToString(jobs[0].JobId), nil
 	}
 
+	// Without tags: nobody looks for them, and AWS would ask for batch:TagResource on the definition.
 	out, err := p.batch.SubmitJob(ctx, &batch.SubmitJobInput{
-		JobName: aws.String(jobName(c)), JobDefinition: aws.String(definition), JobQueue: aws.String(queue(c)), Tags: c.Tags(),
+		JobName: aws.String(jobName(c)), JobDefinition: aws.String(definition), JobQueue: aws.String(queue(c)),
 	})
 	if err != nil {
 		return "", fmt.Errorf("submit job %s: %w", jobName(c), err)

@@ -154,10 +154,24 @@ func TestWhatIsSent(t *testing.T) {
 				t.Errorf("submitted: %+v", in)
 			}
 
-			if diff := cmp.Diff(b.Tags(), in.Tags); diff != "" {
-				t.Errorf("tags of the job (-want +got):\n%s", diff)
+			if len(in.Tags) > 0 {
+				t.Errorf("a tagged job needs a grant on the definition: %v", in.Tags)
 			}
 		}
+	}
+}
+
+// TestNotOnFargate: there the job would need a role that nobody has.
+func TestNotOnFargate(t *testing.T) {
+	b := build(t)
+	queue := b.Others["job-queue/default"]
+	queue.Outputs = map[string]string{"platform": "FARGATE_SPOT"}
+	b.Others["job-queue/default"] = queue
+
+	before := len(b.World.Calls())
+
+	if _, err := b.Until(t.Context(), deploy.Ensure); deploy.AsError(err).Code != deploy.CodeNotOfferedYet || len(b.World.Calls()) > before {
+		t.Errorf("got %v after %d calls", err, len(b.World.Calls())-before)
 	}
 }
 

@@ -272,6 +272,10 @@ func TestZones(t *testing.T) {
 		zone("us-east-1c", func(*types.AvailabilityZone) {}),
 	}
 
+	bare := []types.AvailabilityZone{
+		zone("us-east-1a", func(*types.AvailabilityZone) {}), zone("us-east-1aa", func(*types.AvailabilityZone) {}), zone("us-east-1b", func(*types.AvailabilityZone) {}),
+	}
+
 	cases := map[string]struct {
 		reason   string
 		spec     deploy.Spec
@@ -284,7 +288,8 @@ func TestZones(t *testing.T) {
 		"First":       {"the first zone by name", deploy.Spec{}, nil, "subnet/1", "us-east-1a", nil, ""},
 		"Second":      {"the second zone by name", deploy.Spec{}, nil, "subnet/2", "us-east-1b", nil, ""},
 		"Named":       {"the named zone", deploy.Spec{Network: deploy.Network{Zones: []string{"us-east-1c", "us-east-1a"}}}, nil, "subnet/1", "us-east-1c", nil, ""},
-		"OnlyUsable":  {"zones that are local, impaired or closed are left out", deploy.Spec{}, odd, "subnet/2", "us-east-1z", nil, ""},
+		"OnlyUsable":  {"zones that are local, impaired or closed are left out", deploy.Spec{Compute: compute("optimal")}, odd, "subnet/2", "us-east-1z", nil, ""},
+		"Default":     {"a zone may lack all default families, as use1-az3 does", deploy.Spec{}, bare, "subnet/2", "us-east-1b", nil, ""},
 		"Offers":      {"zone c has no c5", deploy.Spec{Compute: compute("c5.large")}, nil, "subnet/2", "us-east-1b", nil, ""},
 		"Family":      {"a family is offered if any of its types is", deploy.Spec{Compute: compute("c5")}, nil, "subnet/2", "us-east-1b", nil, ""},
 		"FamilyExact": {"m is no family of m5: nobody has it, which the environment's own check says", deploy.Spec{Compute: compute("m")}, nil, "subnet/2", "", nil, ""},

@@ -124,7 +124,8 @@ func (s *Subnet) zones(ctx context.Context) ([]string, error) {
 	return zones, nil
 }
 
-// usable lists the zones that offer at least one instance type of every managed environment that names any.
+// usable lists the zones that offer at least one instance type of every managed environment: one that names none gets the default families, which a zone may
+// lack like any other.
 func (s *Subnet) usable(ctx context.Context, c *kind.Call) ([]string, error) {
 	zones, err := s.zones(ctx)
 	if err != nil {
@@ -134,9 +135,12 @@ func (s *Subnet) usable(ctx context.Context, c *kind.Call) ([]string, error) {
 	var asked [][]string
 
 	for _, e := range c.Spec.Managed() {
-		if len(e.InstanceTypes) > 0 {
-			asked = append(asked, e.InstanceTypes)
+		wanted := e.InstanceTypes
+		if len(wanted) == 0 {
+			wanted = deploy.DefaultFamilies()
 		}
+
+		asked = append(asked, wanted)
 	}
 
 	if len(asked) == 0 || len(zones) == 0 {

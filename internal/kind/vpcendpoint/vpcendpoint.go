@@ -227,12 +227,21 @@ func observe(c *kind.Call, found *types.VpcEndpoint) kind.Observation {
 	obs.Differences = kind.Differing(
 		kind.Difference{Property: "vpcId", Want: c.One("vpc").ID, Have: aws.ToString(found.VpcId)},
 		kind.Difference{Property: "serviceName", Want: service(c), Have: aws.ToString(found.ServiceName)},
-		kind.Difference{Property: "vpcEndpointType", Want: string(types.VpcEndpointTypeGateway), Have: string(found.VpcEndpointType)},
+		kind.Difference{Property: "vpcEndpointType", Want: string(types.VpcEndpointTypeGateway), Have: endpointType(found)},
 		kind.Difference{Property: propRouteTables, Want: table, Have: tables},
 		ec2tag.Differ(c, found.Tags),
 	)
 
 	return obs
+}
+
+// endpointType takes none for Gateway: in AWS GovCloud endpoints may show no type.
+func endpointType(found *types.VpcEndpoint) string {
+	if found.VpcEndpointType == "" || strings.EqualFold(string(found.VpcEndpointType), string(types.VpcEndpointTypeGateway)) {
+		return string(types.VpcEndpointTypeGateway)
+	}
+
+	return string(found.VpcEndpointType)
 }
 
 // state is in lower case, because EC2 answers "available" and "Available" alike.
