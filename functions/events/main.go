@@ -44,7 +44,7 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, eve
 }
 
 // handle carries out a batch. The first that fails ends it: Lambda calls again with that one and those behind it, so their order stays. A batch that made no
-// headway fails as a whole, for then Lambda halves it: what can never be carried ends alone and is given up alone.
+// headway fails as a whole, for then Lambda halves it: what cannot be carried ends alone and is given up alone.
 func (c *carrier) handle(ctx context.Context, batch events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
 	for i, r := range batch.Records {
 		if err := c.carry(ctx, r.Change.NewImage); err != nil {
@@ -63,8 +63,15 @@ func (c *carrier) handle(ctx context.Context, batch events.DynamoDBEvent) (event
 
 func (c *carrier) carry(ctx context.Context, item map[string]events.DynamoDBAttributeValue) error {
 	e, ok, err := dynamo.EventOf(text(item["pk"]), text(item["body"]))
-	if err != nil || !ok {
-		return err
+	if err != nil {
+		// It never will be readable, and must not hold up those behind it for half a day.
+		c.log.ErrorContext(ctx, "leave out an event that cannot be read", "error", err)
+
+		return nil
+	}
+
+	if !ok {
+		return nil
 	}
 
 	if err := c.publisher.Publish(ctx, e); err != nil {

@@ -203,6 +203,13 @@ func sequence(r record) string {
 	return number
 }
 
+// age is how long ago a record was written; the time is in seconds.
+func age(r record) time.Duration {
+	change, _ := r["dynamodb"].(map[string]any)
+	at, _ := change["ApproximateCreationDateTime"].(float64)
+	return time.Since(time.Unix(0, int64(at*float64(time.Second))))
+}
+
 // bring calls the function with a stream's records until all are through. What failed is tried again, from the first that failed on, before anything else
 // of the shard; a batch that failed whole is halved. After the last try the batch goes to the destination.
 func (m *mapping) bring(records []record) {
@@ -227,7 +234,7 @@ func (m *mapping) bring(records []record) {
 			size = len(batch) / 2 // no try: Lambda API reference, BisectBatchOnFunctionError
 			continue
 		}
-		if tries++; m.Retries >= 0 && tries > m.Retries {
+		if tries++; m.Retries >= 0 && tries > m.Retries || m.MaxAge > 0 && age(batch[done]) > m.MaxAge {
 			m.giveUp(batch[done:], tries)
 			records, tries = records[len(batch)-done:], 0
 			size = max(1, len(records))

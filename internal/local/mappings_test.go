@@ -78,6 +78,7 @@ func TestAStreamKeepsItsOrder(t *testing.T) {
 	tests := map[string]struct {
 		reason string
 		f      function
+		maxAge time.Duration
 		calls  []string
 		lost   []string
 	}{
@@ -87,6 +88,7 @@ func TestAStreamKeepsItsOrder(t *testing.T) {
 		"Two":    {reason: "headway begins the tries anew", f: function{fails: map[string]int{"2": 2, "4": 2}}, calls: []string{"12345", "2345", "2345", "45", "45"}},
 		"Whole":  {reason: "what fails whole is halved", f: function{whole: true, fails: map[string]int{"1": 1}}, calls: []string{"12345", "12", "345"}},
 		"Poison": {reason: "the one that can never be carried ends alone", f: function{whole: true, fails: map[string]int{"3": -1}}, calls: []string{"12345", "345", "3", "3", "45"}, lost: []string{"3-3"}},
+		"Old":    {reason: "its age ends the tries before their number does", f: function{whole: true, fails: map[string]int{"1": -1}}, maxAge: time.Second / 2, calls: []string{"12345", "12", "1", "1", "2345"}, lost: []string{"1-1"}},
 		"Rest":   {reason: "without halving the rest of the batch ends with it", f: function{fails: map[string]int{"3": -1}}, calls: []string{"12345", "345", "345"}, lost: []string{"3-5"}},
 	}
 	for name, tt := range tests {
@@ -96,10 +98,10 @@ func TestAStreamKeepsItsOrder(t *testing.T) {
 				stack := &Stack{opts: Options{Logger: slog.New(slog.DiscardHandler)}}
 				world := &World{stack: stack, Resources: &samtemplate.Stack{Queues: []samtemplate.Queue{{ARN: "arn", URL: "url"}}}}
 				all := &mappings{world: world, stack: stack, invoke: tt.f.invoke, ask: tt.f.ask, ctx: t.Context()}
-				m := &mapping{mappings: all, source: streams, Mapping: samtemplate.Mapping{Partial: true, Bisect: true, Retries: 2, OnFailure: "arn"}}
+				m := &mapping{mappings: all, source: streams, Mapping: samtemplate.Mapping{Partial: true, Bisect: true, Retries: 2, MaxAge: tt.maxAge, OnFailure: "arn"}}
 				var records []record
 				for _, id := range []string{"1", "2", "3", "4", "5"} {
-					records = append(records, record{"dynamodb": map[string]any{"SequenceNumber": id}})
+					records = append(records, record{"dynamodb": map[string]any{"SequenceNumber": id, "ApproximateCreationDateTime": float64(time.Now().Unix())}})
 				}
 				m.bring(records)
 				if diff := cmp.Diff(tt.calls, tt.f.calls); diff != "" {

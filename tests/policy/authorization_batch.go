@@ -46,9 +46,11 @@ func batchRules() map[string]rule {
 			return []Request{w.batch("batch:DeleteJobQueue", "job-queue", in.text("jobQueue"))}, nil
 		},
 
-		// A definition is asked for by name; each registration makes a revision of its own. Its job role is handed on.
+		// The reference has definitions by name and by revision, and each registration makes a revision of its own: both actions are asked for both ways here.
+		// The job role is handed on.
 		"batch.RegisterJobDefinition": func(w *World, in input) ([]Request, error) {
 			list := w.tagged("batch:RegisterJobDefinition", "job-definition", in.text("jobDefinitionName"), in.tagMap())
+			list = append(list, w.tagged("batch:RegisterJobDefinition", "job-definition", in.text("jobDefinitionName")+":1", in.tagMap())...)
 
 			if role := in.sub("containerProperties").text("jobRoleArn"); role != "" {
 				list = append(list, Request{Action: "iam:PassRole", Resource: role, Context: Context{"iam:PassedToService": {"ecs-tasks.amazonaws.com"}}})
@@ -59,14 +61,16 @@ func batchRules() map[string]rule {
 		"batch.DeregisterJobDefinition": func(_ *World, in input) ([]Request, error) {
 			return []Request{{Action: "batch:DeregisterJobDefinition", Resource: in.text("jobDefinition")}}, nil
 		},
-		// Asked for on the definition and on the queue. The job that comes of it is tagged under an id that nobody knows yet.
+		// Asked for on the definition, on the queue, and on the job that comes of it, whose id nobody knows yet. For its tags AWS asks on the definition, as its
+		// refusals say: https://github.com/wri/gfw-data-api/pull/175.
 		"batch.SubmitJob": func(w *World, in input) ([]Request, error) {
 			list := []Request{
 				{Action: "batch:SubmitJob", Resource: in.text("jobDefinition"), Context: requestTags(in.tagMap())},
 				{Action: "batch:SubmitJob", Resource: in.text("jobQueue"), Context: requestTags(in.tagMap())},
+				{Action: "batch:SubmitJob", Resource: w.arn("batch", "job/new"), Context: requestTags(in.tagMap())},
 			}
 			if len(in.tagMap()) > 0 {
-				list = append(list, Request{Action: "batch:TagResource", Resource: w.arn("batch", "job/new"), Context: requestTags(in.tagMap())})
+				list = append(list, Request{Action: "batch:TagResource", Resource: in.text("jobDefinition"), Context: requestTags(in.tagMap())})
 			}
 
 			return list, nil

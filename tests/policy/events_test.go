@@ -132,6 +132,21 @@ func eventsOut(t *testing.T) []policy.Ask {
 		}
 	}
 
+	// Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations": so has the destination of what could not be done.
+	for _, id := range template.Resources("AWS::Lambda::EventInvokeConfig") {
+		p, err := template.Properties(inputs(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		function, _ := p["FunctionName"].(string)
+		destinations, _ := p["DestinationConfig"].(map[string]any)
+		failure, _ := destinations["OnFailure"].(map[string]any)
+		queue, _ := failure["Destination"].(string)
+
+		as(function)("sqs", "SendMessage", map[string]any{"QueueUrl": queueURL(t, stack, queue)})
+	}
+
 	asks, err := policy.NewWorld(policy.Place{Partition: "aws", Region: region, Account: account}, nil, nil).Asks(calls)
 	if err != nil {
 		t.Fatal(err)

@@ -120,6 +120,26 @@ func TestNoPrivilegeToBorrow(t *testing.T) {
 			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"ec2.amazonaws.com"}}},
 			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"lambda.amazonaws.com"}}},
 		},
+		"our role to a function in China": {
+			"EC2 has a name of its own there, and roles go to nobody else", "batch",
+			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"ec2.amazonaws.com.cn"}}},
+			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"lambda.amazonaws.com"}}},
+		},
+		"our role into a profile in China": {
+			"EC2 has a name of its own there, and roles go to nobody else", "iam",
+			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"ec2.amazonaws.com.cn"}}},
+			request{Action: "iam:PassRole", Resource: ours, Context: policy.Context{"iam:PassedToService": {"batch.amazonaws.com"}}},
+		},
+		"tags of a job": {
+			"jobs are the users', and none is tagged", "batch",
+			request{Action: "batch:SubmitJob", Resource: batch + "job/1"},
+			request{Action: "batch:TagResource", Resource: batch + "job/1", Context: policy.Context{tag: {installation}}},
+		},
+		"somebody's definition": {
+			"jobs are sent by a definition of the probe and by no other", "batch",
+			request{Action: "batch:SubmitJob", Resource: batch + "job-definition/research-probe:1"},
+			request{Action: "batch:SubmitJob", Resource: batch + "job-definition/train:1"},
+		},
 		"somebody's profile": {
 			"profiles of others are read and not changed", "iam",
 			request{Action: "iam:AddRoleToInstanceProfile", Resource: profile},

@@ -404,6 +404,8 @@ func (s *scope) attribute(id, attr, place string) (any, error) {
 		return s.arn("logs", "log-group:"+s.physicalName(id, "LogGroupName")+":*"), nil
 	case "AWS::SQS::Queue.Arn":
 		return s.arn("sqs", s.queueName(id)), nil
+	case "AWS::SQS::Queue.QueueName":
+		return s.queueName(id), nil
 	case "AWS::DynamoDB::Table.StreamArn":
 		return s.streamARN(id), nil
 	case "AWS::Events::EventBus.Arn":

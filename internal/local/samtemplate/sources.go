@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (s *scope) readQueue(st *Stack, id string) error {
@@ -57,13 +58,14 @@ func (s *scope) readMapping(st *Stack, id string) error {
 		FunctionResponseTypes                          []string
 		BisectBatchOnFunctionError                     bool
 		MaximumRetryAttempts                           int
+		MaximumRecordAgeInSeconds                      int
 		DestinationConfig                              struct{ OnFailure struct{ Destination string } }
 		ScalingConfig                                  struct{ MaximumConcurrency int }
 	}
 	p.MaximumRetryAttempts = -1
 	known := []string{
 		"FunctionName", "EventSourceArn", "StartingPosition", "BatchSize", "FilterCriteria", "FunctionResponseTypes", "BisectBatchOnFunctionError",
-		"MaximumRetryAttempts", "DestinationConfig", "ScalingConfig",
+		"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "DestinationConfig", "ScalingConfig",
 	}
 	for name := range pairs(s.properties(id)) {
 		if !slices.Contains(known, name) {
@@ -76,7 +78,8 @@ func (s *scope) readMapping(st *Stack, id string) error {
 	m := Mapping{
 		LogicalID: id, Function: s.arn("lambda", "function:"+p.FunctionName), Source: p.EventSourceArn, BatchSize: p.BatchSize,
 		Partial: slices.Contains(p.FunctionResponseTypes, "ReportBatchItemFailures"), Bisect: p.BisectBatchOnFunctionError,
-		Retries: p.MaximumRetryAttempts, OnFailure: p.DestinationConfig.OnFailure.Destination, Concurrency: p.ScalingConfig.MaximumConcurrency,
+		Retries: p.MaximumRetryAttempts, MaxAge: time.Duration(max(0, p.MaximumRecordAgeInSeconds)) * time.Second,
+		OnFailure: p.DestinationConfig.OnFailure.Destination, Concurrency: p.ScalingConfig.MaximumConcurrency,
 	}
 	for _, f := range p.FilterCriteria.Filters {
 		m.Filters = append(m.Filters, json.RawMessage(f.Pattern))

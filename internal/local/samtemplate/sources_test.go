@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -19,7 +20,7 @@ Resources:
     Properties: {FifoQueue: true, VisibilityTimeout: 180, RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}}
   Function:
     Type: AWS::Serverless::Function
-    Properties: {CodeUri: build/fn/, Environment: {Variables: {QUEUE: !Ref Queue, BUS: !Ref Bus, ARN: !GetAtt Bus.Arn}}}
+    Properties: {CodeUri: build/fn/, Environment: {Variables: {QUEUE: !Ref Queue, NAME: !GetAtt Queue.QueueName, BUS: !Ref Bus, ARN: !GetAtt Bus.Arn}}}
   Stream:
     Type: AWS::Lambda::EventSourceMapping
     Properties:
@@ -30,6 +31,7 @@ Resources:
       FunctionResponseTypes: [ReportBatchItemFailures]
       BisectBatchOnFunctionError: true
       MaximumRetryAttempts: 4
+      MaximumRecordAgeInSeconds: 60
       DestinationConfig: {OnFailure: {Destination: !GetAtt Lost.Arn}}
   Messages:
     Type: AWS::Lambda::EventSourceMapping
@@ -59,13 +61,13 @@ func TestSources(t *testing.T) {
 	if diff := cmp.Diff([]Mapping{
 		{
 			LogicalID: "Stream", Function: function, Source: "arn:aws:dynamodb:us-east-1:111122223333:table/st-Table/stream/1", Table: "st-Table", BatchSize: 100,
-			Filters: []json.RawMessage{json.RawMessage(`{"a": ["b"]}`)}, Partial: true, Bisect: true, Retries: 4, OnFailure: arn + "lost",
+			Filters: []json.RawMessage{json.RawMessage(`{"a": ["b"]}`)}, Partial: true, Bisect: true, Retries: 4, MaxAge: time.Minute, OnFailure: arn + "lost",
 		},
 		{LogicalID: "Messages", Function: function, Source: arn + "st-Queue.fifo", BatchSize: 1, Retries: -1, Concurrency: 2},
 	}, st.Mappings); diff != "" {
 		t.Errorf("mappings (-want +got):\n%s", diff)
 	}
-	want := map[string]string{"QUEUE": url + "st-Queue.fifo", "BUS": "own", "ARN": "arn:aws:events:us-east-1:111122223333:event-bus/own"}
+	want := map[string]string{"QUEUE": url + "st-Queue.fifo", "NAME": "st-Queue.fifo", "BUS": "own", "ARN": "arn:aws:events:us-east-1:111122223333:event-bus/own"}
 	if diff := cmp.Diff(want, st.Functions[0].Env); diff != "" || len(st.Buses) != 1 || st.Buses[0] != "own" {
 		t.Errorf("buses %v, what a function is told (-want +got):\n%s", st.Buses, diff)
 	}

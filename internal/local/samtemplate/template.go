@@ -198,7 +198,9 @@ type Mapping struct {
 	// Partial says that the function answers which items failed.
 	Partial, Bisect bool
 	// Retries ends the tries of a stream's batch, which then goes to OnFailure, a queue's ARN. -1 is without end.
-	Retries   int
+	Retries int
+	// MaxAge ends them, too, by the age of the record that fails. 0 is without end.
+	MaxAge    time.Duration
 	OnFailure string
 	// Concurrency bounds the calls for a queue at a time; 0 is without bound.
 	Concurrency int
