@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -67,10 +68,20 @@ func wire(log *slog.Logger, sdk aws.Config, c config) (func(context.Context, eve
 	return w.handle, nil
 }
 
+// queueing and expiring are what the queue and the expiry may take of an invocation's 40 s at most.
+const queueing, expiring = 12 * time.Second, 8 * time.Second
+
+func within(ctx context.Context, d time.Duration, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+
+	return work(ctx)
+}
+
 func (w watch) handle(ctx context.Context, e events.EventBridgeEvent) error {
 	if e.Source != "aws.states" {
-		// The dog last: after a storm it goes on for as long as there is time.
-		return errors.Join(w.queue.AdvanceAll(ctx), w.expiry.Run(ctx), w.dog.Run(ctx))
+		// The dog last: after a storm it goes on for as long as there is time. The others leave it some: while Step Functions throttles, each start takes long.
+		return errors.Join(within(ctx, queueing, w.queue.AdvanceAll), within(ctx, expiring, w.expiry.Run), w.dog.Run(ctx))
 	}
 
 	// https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html: the input of the execution is a text in the detail.

@@ -187,6 +187,8 @@ type Operation struct {
 	Restored bool    `json:"restored,omitempty"`
 	// Probe: a probe job must succeed before the operation does.
 	Probe bool `json:"probe,omitempty"`
+	// Was is the phase in which a repair found the deployment, to which it returns if it is cancelled.
+	Was Phase `json:"was,omitempty"`
 	// TurnedAt is the epoch whose Settle turned the operation to rollback; a repeated Settle recognises its own turn by it.
 	TurnedAt int `json:"turnedAt,omitempty"`
 	// SteeredAt is the epoch under which somebody last cancelled, resumed or skipped: from there the executions are counted that it may use up.

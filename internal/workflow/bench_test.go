@@ -79,6 +79,8 @@ type engine struct {
 	started []workflow.Execution
 	alive   map[workflow.Execution]bool
 	broken  error
+	// told, where set, hears of each start.
+	told func()
 }
 
 func (e *engine) Start(_ context.Context, x workflow.Execution) error {
@@ -91,6 +93,10 @@ func (e *engine) Start(_ context.Context, x workflow.Execution) error {
 
 	e.started = append(e.started, x)
 	e.alive[x] = true
+
+	if e.told != nil {
+		e.told()
+	}
 
 	return nil
 }

@@ -576,6 +576,99 @@ func TestAnUpdateThatGoesBackTakesItsExpiryAlong(t *testing.T) {
 	}
 }
 
+// TestCancelOfWhatHasNotBegun: nothing was touched, so nothing is brought back.
+func TestCancelOfWhatHasNotBegun(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.standing(t)
+		b.control.NewID() // what stands has the first
+
+		for _, r := range b.record(t).Resources {
+			r.Operation, r.Ensure = operation, &deploy.Step{State: deploy.StepReady, Attempts: 2}
+			if err := b.Save(t.Context(), key(), &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		admitted, err := b.control.Update(t.Context(), ada(), workflow.UpdateRequest{Name: "research", Spec: deploy.Spec{Tags: map[string]string{"a": "b"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: admitted.Operation.ID}); err != nil {
+			t.Fatal(err)
+		}
+
+		in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[len(b.engine.started)-1]}
+		if _, err := b.conductor.Run(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+
+		record := b.record(t)
+		for _, r := range record.Resources {
+			if r.Ensure != nil || r.Remove != nil {
+				t.Errorf("%s is worked on again: %+v %+v", r.Ref, r.Ensure, r.Remove)
+			}
+		}
+
+		if len(record.Deployment.Spec.Tags) > 0 {
+			t.Errorf("the spec stays: %v", record.Deployment.Spec.Tags)
+		}
+	})
+}
+
+// TestTheQueueHasNoTimeForAll: where one call cannot reach every tenant, each comes first in its turn.
+func TestTheQueueHasNoTimeForAll(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		limits := deploy.Limits{Default: deploy.Usage{Operations: 2}}
+		b.control.Limits = limits
+		queue := &workflow.Queue{
+			Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: limits, Log: b.control.Log,
+		}
+
+		for _, tenant := range []string{"a", "b", "c"} {
+			p := ada()
+			p.Tenant = tenant
+
+			for _, name := range []string{"first", "second", "third", "fourth"} {
+				if _, err := b.createNamed(t, p, name, deploy.Spec{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			b.end(t, deploy.Key{Tenant: tenant, Name: "first"})
+			b.end(t, deploy.Key{Tenant: tenant, Name: "second"})
+		}
+
+		before := len(b.engine.started)
+
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			b.engine.told = cancel // the time is over with the first
+
+			if err := queue.AdvanceAll(ctx); err != nil {
+				t.Error(err)
+			}
+
+			time.Sleep(time.Minute)
+		}
+
+		tenants := map[string]bool{}
+		for _, e := range b.engine.started[before:] {
+			tenants[e.Tenant] = true
+		}
+
+		if len(tenants) != 3 {
+			t.Errorf("in three minutes only %v came first", tenants)
+		}
+	})
+}
+
 // lagging lists a deployment as due whatever became of it, as an index does for a second.
 type lagging struct{ store.Tenants }
 

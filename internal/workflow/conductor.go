@@ -423,7 +423,7 @@ func (c *Conductor) restore(record *store.Record) error {
 			continue
 		}
 
-		again := r.Ensure != nil && r.Ensure.Attempts > 0
+		again := r.Operation == op.ID && r.Ensure != nil && r.Ensure.Attempts > 0 // before Begin, the steps are another operation's
 		r.Ensure = nil
 
 		if old := record.Find(r.Replaces); old != nil {
@@ -561,6 +561,9 @@ func (c *Conductor) Close(ctx context.Context, in Input) error {
 		if op.Error == nil || op.Kind == deploy.Delete {
 			op.Error = firstError(record.Resources)
 		}
+	case op.State == deploy.RollingBack && op.Kind == deploy.Repair && op.Was == deploy.PhaseNeedsAttention:
+		// It was stopped before it had mended what it was asked for.
+		op.State, header.Phase = deploy.NeedsAttention, deploy.PhaseNeedsAttention
 	case op.State == deploy.RollingBack && op.Kind == deploy.Create:
 		op.State, header.Phase = deploy.RolledBack, deploy.PhaseFailed
 	case op.State == deploy.RollingBack:

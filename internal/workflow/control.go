@@ -234,7 +234,16 @@ func (c *Control) admit(
 
 	header.Queued = true
 
-	return c.write(ctx, p, phase, header, op, ends, claim, limit)
+	admitted, err = c.write(ctx, p, phase, header, op, ends, claim, limit)
+
+	// Somebody may have taken the last place in between.
+	if full, ok := errors.AsType[*store.LimitError](err); ok {
+		if refused := exceeds(*full, counts.Minus(header.Counts)); refused != nil {
+			return Admitted{}, &Refused{Findings: []deploy.Finding{refused.Finding()}}
+		}
+	}
+
+	return admitted, err
 }
 
 // counting is what a deployment counts for while an operation of it is at work, or waits to be.
@@ -400,7 +409,7 @@ func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.
 			return Admitted{}, &Exists{Deployment: header.Name, Operation: old.ID}
 		}
 
-		return Admitted{Operation: old, Version: record.Version()}, nil
+		return c.already(ctx, header.Key, claim, Admitted{Operation: old, Version: record.Version()})
 	}
 
 	now := c.Clock.Now()
@@ -421,6 +430,20 @@ func (c *Control) remove(ctx context.Context, p deploy.Principal, record *store.
 	header.Phase, header.UpdateTime, header.Queued = deploy.PhaseDeleting, now, false
 
 	return c.admit(ctx, p, phase, header, op, ends, claim)
+}
+
+// already answers a request for what is under way already. Its key is answered, too: whoever repeats it is told the same when that is over.
+func (c *Control) already(ctx context.Context, key deploy.Key, claim *store.Claim, admitted Admitted) (Admitted, error) {
+	if claim == nil {
+		return admitted, nil
+	}
+
+	answer := &store.Answer{Claim: *claim, Operation: admitted.Operation.ID, Name: key.Name, Snapshot: admitted.Operation, Version: admitted.Version}
+	if err := c.commit(ctx, key, &store.Change{Answer: answer}); err != nil {
+		return Admitted{}, fmt.Errorf("answer for operation %s: %w", admitted.Operation.ID, err)
+	}
+
+	return admitted, nil
 }
 
 // broken are the steps of an operation that goes on no further: what was not over is not done by it any more.

@@ -45,8 +45,8 @@ type Expiry struct {
 // actor is who the product says to be where a time had come.
 const actor = "expiry"
 
-// Run looks at every deployment whose time has come. Trouble with one does not keep it from the others. What was at work in the meantime is looked at when
-// that has ended.
+// Run looks at every deployment whose time has come, for as long as the context allows. Trouble with one does not keep it from the others. What was at work in
+// the meantime is looked at when that has ended.
 func (e *Expiry) Run(ctx context.Context) error {
 	keys, err := e.Tenants.Expiring(ctx, e.Control.Clock.Now(), patrol)
 	if err != nil {
@@ -56,7 +56,12 @@ func (e *Expiry) Run(ctx context.Context) error {
 	var all []error
 
 	for _, key := range keys {
-		if err := e.look(ctx, key); err != nil && !errors.Is(err, store.ErrStale) && !errors.Is(err, store.ErrNotFound) {
+		err := e.look(ctx, key)
+		if ctx.Err() != nil {
+			break // the rest is the next run's
+		}
+
+		if err != nil && !errors.Is(err, store.ErrStale) && !errors.Is(err, store.ErrNotFound) {
 			all = append(all, fmt.Errorf("expire %s: %w", key.Name, err))
 		}
 	}

@@ -42,24 +42,38 @@ func (q *Queue) Advance(ctx context.Context, tenant string) error {
 	return nil
 }
 
-// AdvanceAll does so for every tenant that has anything queued. Trouble with one does not keep it from the others.
+// AdvanceAll does so for every tenant that has anything queued, for as long as the context allows: another one comes first each minute, so that all come first
+// some time. Trouble with one does not keep it from the others.
 func (q *Queue) AdvanceAll(ctx context.Context) error {
-	var all []error
+	var tenants []string
 
 	for after := ""; ; {
-		tenants, err := q.Tenants.QueuedTenants(ctx, after, patrol)
+		page, err := q.Tenants.QueuedTenants(ctx, after, patrol)
 		if err != nil {
-			return errors.Join(append(all, fmt.Errorf("list tenants with anything queued: %w", err))...)
+			return fmt.Errorf("list tenants with anything queued: %w", err)
 		}
 
-		for _, tenant := range tenants {
-			all, after = append(all, q.Advance(ctx, tenant)), tenant
+		if tenants = append(tenants, page...); len(page) < patrol {
+			break
 		}
 
-		if len(tenants) < patrol {
-			return errors.Join(all...)
-		}
+		after = page[len(page)-1]
 	}
+
+	var all []error
+
+	first := int(q.Clock.Now().Unix() / 60)
+
+	for i := range tenants {
+		err := q.Advance(ctx, tenants[(first+i)%len(tenants)])
+		if ctx.Err() != nil {
+			break // the rest is the next call's
+		}
+
+		all = append(all, err)
+	}
+
+	return errors.Join(all...)
 }
 
 // start takes one operation out of the queue. It tells whether there was room.

@@ -185,7 +185,7 @@ func (c *Control) turn(ctx context.Context, p deploy.Principal, verb string, req
 	}
 
 	if !changed {
-		return c.seen(record), nil
+		return c.already(ctx, key, req.Claim, c.seen(record))
 	}
 
 	now := c.Clock.Now()

@@ -253,6 +253,36 @@ func TestSteeringOfAnotherOperation(t *testing.T) {
 	})
 }
 
+// TestTheAnswerToWhatIsUnderWay: a request that finds its wish being done is answered for good as well.
+func TestTheAnswerToWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.put(t, deploy.Create, deploy.RollingBack, []deploy.Resource{made("net")})
+
+		req := steering("")
+		req.Claim = &store.Claim{Tenant: "acme", Key: "once", Fingerprint: "the same"}
+
+		first, err := b.control.Cancel(t.Context(), ada(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		record := b.record(t)
+		record.Operation.State, record.Deployment.Unfinished, record.Deployment.Phase = deploy.RolledBack, false, deploy.PhaseFailed
+
+		if err := b.Commit(t.Context(), key(), &store.Change{Deployment: &record.Deployment, Operations: []deploy.Operation{record.Operation}}); err != nil {
+			t.Fatal(err)
+		}
+
+		again, err := b.control.Cancel(t.Context(), ada(), req)
+		if diff := cmp.Diff(first, again, cmpopts.IgnoreUnexported(deploy.Error{})); err != nil || diff != "" {
+			t.Errorf("the same key, after it has ended: %v (-first +again):\n%s", err, diff)
+		}
+	})
+}
+
 func TestSteeringTwiceWithOneKey(t *testing.T) {
 	t.Parallel()
 

@@ -61,7 +61,7 @@ func (c *Control) Update(ctx context.Context, p deploy.Principal, req UpdateRequ
 // Repair admits that everything of a deployment is brought back to its spec. It answers as Update does.
 func (c *Control) Repair(ctx context.Context, p deploy.Principal, req UpdateRequest) (Admitted, error) {
 	return c.change(ctx, p, req, func(header *deploy.Deployment, op *deploy.Operation, _ []deploy.Resource) error {
-		op.Kind, op.Data, header.Phase = deploy.Repair, deploy.IfEmpty, deploy.PhaseUpdating
+		op.Kind, op.Data, op.Was, header.Phase = deploy.Repair, deploy.IfEmpty, header.Phase, deploy.PhaseUpdating
 
 		return nil
 	})

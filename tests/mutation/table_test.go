@@ -226,6 +226,18 @@ func turnMutations() []mutation {
 			" || d.Phase == deploy.PhaseNeedsAttention && last.Kind == deploy.Delete {", " {", workflow,
 		},
 		{
+			"cancel-of-the-unbegun", "the cancel of an update that never began would touch everything", "internal/workflow/conductor.go",
+			"again := r.Operation == op.ID && r.Ensure", "again := r.Ensure", workflow,
+		},
+		{
+			"cancel-mends", "a repair that was stopped would pass for done", "internal/workflow/conductor.go",
+			"op.Kind == deploy.Repair && op.Was == deploy.PhaseNeedsAttention:", "op.Kind == deploy.Repair && false:", lives,
+		},
+		{
+			"queue-same-first", "the same tenants would come first each minute", "internal/workflow/queue.go",
+			"tenants[(first+i)%len(tenants)]", "tenants[(first*0+i)%len(tenants)]", workflow,
+		},
+		{
 			"expiry-stays", "an update that was rolled back would still delete the deployment in an hour", "internal/workflow/conductor.go",
 			"if set := op.Before.Replaced; !set.IsZero() && header.ExpireTime.Equal(set) {", "if false {", workflow,
 		},
@@ -619,6 +631,10 @@ func steerMutations() []mutation {
 		{
 			"steer-keeps-epoch", "the execution that was cancelled would go on creating", file,
 			"	header.Epoch++\n	op.SteeredAt", "	op.SteeredAt", workflow,
+		},
+		{
+			"already-unanswered", "a repeated request would be answered otherwise when what it asked for is over", "internal/workflow/control.go",
+			"	if claim == nil {\n		return admitted, nil", "	if true {\n		return admitted, nil", workflow,
 		},
 		{
 			"skip-of-what-is-at-work", "a skip that changes nothing would pass for one that did", file,

@@ -56,6 +56,11 @@ func Changing() map[string]Life {
 			return c.steps(ctx, begin(c, small()), c.lose("job-queue/default"), c.ban("batch", "CreateJobQueue"), c.repair, c.becomes(deploy.PhaseNeedsAttention),
 				c.lift, c.resume, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded), c.read)
 		},
+		// A repair that is stopped has mended nothing: what needed attention still does.
+		"repair-cancel": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, begin(c, small()), c.lose("job-queue/default"), c.ban("batch", "CreateJobQueue"), c.repair, c.becomes(deploy.PhaseNeedsAttention),
+				c.repair, c.wait(2*time.Second), c.cancel, c.is(deploy.PhaseNeedsAttention), c.lift, c.resume, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded), c.read)
+		},
 		"verify": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, begin(c, small()), c.verify, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded), c.read)
 		},
@@ -226,6 +231,22 @@ func (c *caller) takeUp(kind deploy.OperationKind) step {
 		c.operation = all[0].ID
 
 		return nil
+	}
+}
+
+// is lets the operation end and looks at the phase alone: how far it got before it was cancelled depends on the moment.
+func (c *caller) is(phase deploy.Phase) step {
+	return func(ctx context.Context) error {
+		header, err := c.w.Settle(ctx, c.key())
+		if err != nil || header.Phase == phase {
+			return err
+		}
+
+		if c.excused {
+			return errElsewhere
+		}
+
+		return fmt.Errorf("is %s, not %s", header.Phase, phase)
 	}
 }
 

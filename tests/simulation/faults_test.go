@@ -215,7 +215,7 @@ func TestSingleFaults(t *testing.T) {
 		"purge": {250, 600}, "rollback": {120, 300}, "rollback-chain": {60, 150}, "keep": {80, 200}, "regret": {80, 200}, "resume": {40, 100}, "resume-rollback": {40, 100}, "skip": {40, 100},
 		"supersede-5": {40, 100}, "supersede-20": {40, 100}, "cancel-5": {40, 100}, "cancel-20": {40, 100},
 		"update": {40, 100}, "replace": {40, 100}, "update-rollback": {40, 100}, "replace-rollback": {40, 100}, "update-resume": {20, 50},
-		"update-rollback-resume": {20, 50}, "repair": {20, 50}, "repair-resume": {20, 50}, "expire": {20, 50}, "expire-resume": {20, 50},
+		"update-rollback-resume": {20, 50}, "repair": {20, 50}, "repair-resume": {20, 50}, "repair-cancel": {20, 50}, "expire": {20, 50}, "expire-resume": {20, 50},
 		"verify": {20, 50}, "verify-fails": {20, 50}, "create-verify": {20, 50}, "create-verify-fails": {20, 50},
 		"update-cancel-2": {20, 50}, "update-cancel-5": {20, 50}, "update-supersede-2": {20, 50}, "update-supersede-5": {20, 50},
 	} {

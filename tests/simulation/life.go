@@ -336,6 +336,10 @@ func (c *caller) cancel(ctx context.Context) error {
 		return errElsewhere
 	}
 
+	if err == nil && record.Operation.State == deploy.NeedsAttention && (c.late || c.undisturbed != nil) {
+		return nil // it got stuck before it could be cancelled
+	}
+
 	return err
 }
 
