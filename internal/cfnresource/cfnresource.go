@@ -194,6 +194,12 @@ func (r *Resource) take(ctx context.Context, e Event, key deploy.Key, req reques
 		return r.advance(ctx, waiting[i])
 	}
 
+	if e.RequestType == requestDelete {
+		if err := r.overtake(ctx, e, waiting); err != nil {
+			return err
+		}
+	}
+
 	text, err := json.Marshal(req)
 	if err != nil {
 		return fmt.Errorf("encode a request: %w", err)
@@ -216,6 +222,24 @@ func (r *Resource) take(ctx context.Context, e Event, key deploy.Key, req reques
 	r.Log.InfoContext(ctx, "request", "request", c.RequestID, "type", c.RequestType, "tenant", c.Tenant, "deployment", c.Name, "deadline", c.Deadline)
 
 	return r.advance(ctx, c)
+}
+
+// overtake forgets what the same resource asked for before its Delete and what has not begun: nobody would ever delete what came of it. CloudFormation does not
+// wait for its answer any more.
+func (r *Resource) overtake(ctx context.Context, e Event, waiting []deploy.Callback) error {
+	for _, c := range waiting {
+		if c.StackID != e.StackID || c.LogicalResourceID != e.LogicalResourceID || c.Operation != "" {
+			continue
+		}
+
+		if err := r.Records.ForgetCallback(ctx, c.Key, c.RequestID); err != nil {
+			return fmt.Errorf("forget a callback of %s: %w", c.Name, err)
+		}
+
+		r.Log.InfoContext(ctx, "a delete overtakes a request", "request", c.RequestID, "deployment", c.Name)
+	}
+
+	return nil
 }
 
 // Tick carries on everything that waits. Trouble with one request does not keep it from the others.

@@ -855,6 +855,48 @@ func TestDeleteOfWhatWasNeverAnswered(t *testing.T) {
 	}
 }
 
+// TestDeleteOfWhatHasNotBegun: a stack that is rolled back deletes what it created while that still waits for its admission. Nobody would ever delete what came
+// of it later.
+func TestDeleteOfWhatHasNotBegun(t *testing.T) {
+	t.Parallel()
+
+	run(t, func(t *testing.T, b *bench) {
+		b.Fault = func(point string) simulation.Action {
+			if strings.HasPrefix(point, "customresource store.Claim") {
+				return simulation.Throttle
+			}
+
+			return simulation.None
+		}
+
+		create, other := b.event("Create", "", nil), b.event("Create", "", map[string]any{"Name": "second"})
+		other.LogicalResourceID = "Other"
+
+		for _, e := range []cfnresource.Event{create, other} {
+			if err := b.Call(t.Context(), "customresource", func(ctx context.Context) error { return b.Handle(ctx, tenant, e) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		if len(b.waiting()) != 2 || b.operations("research") > 0 {
+			t.Fatalf("it does not wait: %v, %d operations", b.waiting(), b.operations("research"))
+		}
+
+		b.want(b.ask(b.event("Delete", "ml-Env-1ABCDEFGHIJKL", nil)), "")
+
+		b.Fault = nil
+		b.want(b.only(b.settle(other, 5)), "")
+
+		if b.operations("research") > 0 || len(b.of(create)) > 0 {
+			t.Errorf("it was made after it had been deleted: %s", b.phase("research"))
+		}
+
+		if b.operations("second") != 1 {
+			t.Errorf("another resource of the stack was forgotten as well")
+		}
+	})
+}
+
 // TestHostileURLsGetNothing: neither an answer nor an effect.
 func TestHostileURLsGetNothing(t *testing.T) {
 	t.Parallel()
