@@ -474,10 +474,13 @@ func TestWhereInTheFile(t *testing.T) {
 	sit(t, func(d *desk) {
 		d.write("spec.yaml", "# what we want\nnetwork:\n  cidr: 10.0.0.0/8\ncompute:\n  environments:\n    - name: a\n    - name: b\n      maxVcpu: 7\nstorge: {}\n")
 
-		r := d.fails(2, "spec.yaml:8, /spec/compute/environments/1/maxVcpu", "create", "research", "-f", "spec.yaml")
+		r := d.fails(2, "spec.yaml:8, /spec/compute/environments/1/maxVcpu\n", "create", "research", "-f", "spec.yaml")
 		if !strings.Contains(r.err, "spec.yaml:9, /spec/storge") {
 			d.Errorf("all faults are shown:\n%s", r.err)
 		}
+
+		d.write("whole.yaml", "name: research\nspec:\n  storge: {}\n")
+		d.fails(2, "where     whole.yaml:3, /spec/storge\n", "create", "-f", "whole.yaml")
 
 		d.write("spec.json", "{\n \"name\": \"research\",\n \"spec\": {\n  \"network\": {\"cidr\": \"10.0.0.0/8\"}\n }\n}")
 		d.fails(2, "spec.json:4, /spec/network/cidr", "create", "-f", "spec.json")

@@ -195,13 +195,15 @@ func writeFault(w io.Writer, f client.Fault, resource string, at places) {
 	var where []string
 
 	for _, member := range []string{f.Pointer, f.Parameter} {
+		if member == "" {
+			continue
+		}
+
 		if place := at.of(member); place != "" {
 			where = append(where, place)
 		}
 
-		if member != "" {
-			where = append(where, member)
-		}
+		where = append(where, member)
 	}
 
 	if resource != "" {
