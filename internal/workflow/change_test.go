@@ -619,6 +619,50 @@ func TestCancelOfWhatHasNotBegun(t *testing.T) {
 	})
 }
 
+// TestNobodyOvertakesTheQueue: what waits is first, also in the moment in which there is room again and nobody has started it yet.
+func TestNobodyOvertakesTheQueue(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.control.Limits = deploy.Limits{Default: deploy.Usage{Operations: 1}}
+
+		for _, name := range []string{"one", "two"} {
+			if _, err := b.createNamed(t, ada(), name, deploy.Spec{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		b.end(t, deploy.Key{Tenant: "acme", Name: "one"})
+
+		time.Sleep(time.Second)
+
+		if _, err := b.createNamed(t, ada(), "three", deploy.Spec{}); err != nil {
+			t.Fatal(err)
+		}
+
+		if n := len(b.engine.started); n != 1 {
+			t.Errorf("%d were started: %+v", n, b.engine.started)
+		}
+
+		queue := &workflow.Queue{
+			Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: b.control.Limits, Log: b.control.Log,
+		}
+		if err := queue.Advance(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+
+		if last := b.engine.started[len(b.engine.started)-1]; last.Deployment != "two" {
+			t.Errorf("%s came first", last.Deployment)
+		}
+
+		// A delete makes room, and waits for nobody.
+		if _, err := b.control.Delete(t.Context(), ada(), workflow.DeleteRequest{Name: "one", Data: deploy.Purge}); err != nil || len(b.engine.started) != 3 {
+			t.Errorf("a delete waits: %v, %+v", err, b.engine.started)
+		}
+	})
+}
+
 // TestTheQueueHasNoTimeForAll: where one call cannot reach every tenant, each comes first in its turn.
 func TestTheQueueHasNoTimeForAll(t *testing.T) {
 	t.Parallel()

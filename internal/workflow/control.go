@@ -33,7 +33,7 @@ type Control struct {
 	Quota func(ctx context.Context, service, code string, otherwise int) int
 	// Limits says how much each tenant may have in use.
 	Limits deploy.Limits
-	// Grants is what admins allow tenants, and what tenants use.
+	// Grants is what admins allow tenants, what tenants use, and what waits.
 	Grants Granting
 	// Permits tells what the functions that act may not do; without it nobody is asked.
 	Permits Permitting
@@ -42,10 +42,11 @@ type Control struct {
 	Log    *slog.Logger
 }
 
-// Granting reads what admins allow tenants, and what tenants use; every store of this project is one.
+// Granting reads what admins allow tenants, what tenants use, and which of their operations wait; every store of this project is one.
 type Granting interface {
 	Grants(ctx context.Context, tenant string) ([]deploy.Grant, error)
 	Usage(ctx context.Context, tenant string) (deploy.Usage, error)
+	Queued(ctx context.Context, tenant string, limit int) ([]deploy.Key, error)
 }
 
 // Permitting tells what the functions that act on families of services may not do although they need to. An error means that nobody could tell.
@@ -218,6 +219,16 @@ func (c *Control) admit(
 	limit := c.Limits.Of(header.Tenant)
 	if op.Kind == deploy.Delete {
 		limit = deploy.Usage{}
+	}
+
+	// Nobody overtakes what waits, also where there is room again and the queue has not heard of it yet.
+	if limit.Operations > 0 {
+		waiting, err := c.Grants.Queued(ctx, header.Tenant, 1)
+		if err != nil {
+			return Admitted{}, fmt.Errorf("look what is queued: %w", err)
+		}
+
+		header.Queued = len(waiting) > 0
 	}
 
 	admitted, err := c.write(ctx, p, phase, header, op, ends, claim, limit)

@@ -234,6 +234,10 @@ func turnMutations() []mutation {
 			"op.Kind == deploy.Repair && op.Was == deploy.PhaseNeedsAttention:", "op.Kind == deploy.Repair && false:", lives,
 		},
 		{
+			"queue-overtaken", "who comes at the right moment would start before those who wait", "internal/workflow/control.go",
+			"		header.Queued = len(waiting) > 0\n", "		_ = waiting\n", workflow,
+		},
+		{
 			"queue-same-first", "the same tenants would come first each minute", "internal/workflow/queue.go",
 			"tenants[(first+i)%len(tenants)]", "tenants[(first*0+i)%len(tenants)]", workflow,
 		},
