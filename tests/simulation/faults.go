@@ -264,6 +264,7 @@ func (w *World) vanish() {
 	}
 
 	w.AWS.Vanish(id)
+	w.untouched() // what goes along with it, under a name that may come again, is not to be looked for
 
 	w.mu.Lock()
 	w.taken = append(w.taken, id)
