@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,7 +119,11 @@ func (c *Control) resume(record *store.Record) (bool, error) {
 
 	switch op.Kind {
 	case deploy.Create:
-		op.State, record.Deployment.Phase = deploy.RollingBack, deploy.PhaseCreating
+		// Where nothing but its probe resisted, all that it was to make stands, and stays.
+		op.State, record.Deployment.Phase = deploy.Running, deploy.PhaseCreating
+		if slices.ContainsFunc(record.Resources, func(r deploy.Resource) bool { return r.Remove != nil && !c.Graphs.passing(r.Ref) }) {
+			op.State = deploy.RollingBack
+		}
 	case deploy.Delete:
 		op.State, record.Deployment.Phase, op.Error = deploy.Running, deploy.PhaseDeleting, nil
 	case deploy.Update:

@@ -645,6 +645,10 @@ func steerMutations() []mutation {
 			"err != nil || !changed && step.LeftBehind {", "err != nil || !changed {", workflow,
 		},
 		{"skip-not-recorded", "what an admin left behind would keep the operation from ending", file, "deploy.StepSkipped, true, c.Clock.Now()", "deploy.StepSkipped, false, c.Clock.Now()", workflow},
+		{
+			"resume-rolls-back", "whoever resumed a create that got stuck with its probe would lose the environment", file,
+			"		op.State, record.Deployment.Phase = deploy.Running, deploy.PhaseCreating\n", "		op.State, record.Deployment.Phase = deploy.RollingBack, deploy.PhaseCreating\n", lives,
+		},
 		{"resume-of-skipped", "what an admin left behind would be removed after all", file, "		if s := r.Remove; s != nil && !s.LeftBehind && (", "		if s := r.Remove; s != nil && (", workflow},
 		{"resume-of-done", "an operation that has ended would begin again", file, "	if op.State != deploy.NeedsAttention {", "	if false {", workflow},
 		{"skip-of-anything", "a skip could forget what was never to be removed", file, "		if r.Remove.State != deploy.StepGone && r.Remove.State != deploy.StepKept {", "		if true {", workflow},

@@ -70,6 +70,11 @@ func Changing() map[string]Life {
 		"create-verify": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.createVerified, c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded))
 		},
+		// The environment stands and is proven, and only the probe cannot be taken away again: whoever goes on with that must not lose the environment.
+		"create-verify-resume": func(ctx context.Context, c *caller) error {
+			return c.steps(ctx, c.ban("batch", "DeregisterJobDefinition"), c.createVerified, c.becomes(deploy.PhaseNeedsAttention), c.lift, c.resume,
+				c.becomes(deploy.PhaseActive), c.ends(deploy.Succeeded))
+		},
 		"create-verify-fails": func(ctx context.Context, c *caller) error {
 			return c.steps(ctx, c.fail("no way to the registry"), c.createVerified, c.becomes(deploy.PhaseFailed), c.nothing)
 		},

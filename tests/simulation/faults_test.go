@@ -216,7 +216,7 @@ func TestSingleFaults(t *testing.T) {
 		"supersede-5": {40, 100}, "supersede-20": {40, 100}, "cancel-5": {40, 100}, "cancel-20": {40, 100},
 		"update": {40, 100}, "replace": {40, 100}, "update-rollback": {40, 100}, "replace-rollback": {40, 100}, "update-resume": {20, 50},
 		"update-rollback-resume": {20, 50}, "repair": {20, 50}, "repair-resume": {20, 50}, "repair-cancel": {20, 50}, "expire": {20, 50}, "expire-resume": {20, 50},
-		"verify": {20, 50}, "verify-fails": {20, 50}, "create-verify": {20, 50}, "create-verify-fails": {20, 50},
+		"verify": {20, 50}, "verify-fails": {20, 50}, "create-verify": {20, 50}, "create-verify-resume": {20, 50}, "create-verify-fails": {20, 50},
 		"update-cancel-2": {20, 50}, "update-cancel-5": {20, 50}, "update-supersede-2": {20, 50}, "update-supersede-5": {20, 50},
 	} {
 		t.Run(life, func(t *testing.T) {

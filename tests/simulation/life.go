@@ -441,8 +441,10 @@ func (c *caller) becomes(phase deploy.Phase) step {
 
 // unlisted is a thing that a removal left and that no step says so of, or nothing.
 func (c *caller) unlisted(record *store.Record) string {
-	if k := record.Operation.Kind; k != deploy.Create && k != deploy.Delete {
-		return "" // the others let stand what was there
+	// Others let stand what was there, and so does a create that got stuck with its probe.
+	rolls := func(r deploy.Resource) bool { return r.Remove != nil && r.Ref != "probe" }
+	if k := record.Operation.Kind; k != deploy.Delete && (k != deploy.Create || !slices.ContainsFunc(record.Resources, rolls)) {
+		return ""
 	}
 
 	after := c.w.AWS.Inventory()
