@@ -305,13 +305,18 @@ func (h *Herd) settle(w *World, i int) {
 			buckets[c.Service+"."+c.Operation] = b
 		}
 
-		if _, ours := ctx.Value(invocationKey{}).(*invocation); !ours || b.take(time.Now()) {
+		if _, ours := ctx.Value(invocationKey{}).(*invocation); !ours {
 			return awsfake.Fault{}
 		}
 
 		w.mu.Lock()
+		defer w.mu.Unlock()
+
+		if w.cost.Calls++; b.take(time.Now()) {
+			return awsfake.Fault{}
+		}
+
 		w.cost.Throttled++
-		w.mu.Unlock()
 
 		return awsfake.Fault{Before: broken(Throttle)}
 	}

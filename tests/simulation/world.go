@@ -255,12 +255,6 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 		return None
 	}
 
-	if service != "store" && service != "sfn" {
-		w.mu.Lock()
-		w.cost.Calls++
-		w.mu.Unlock()
-	}
-
 	if w.quiet {
 		return None
 	}
@@ -276,6 +270,10 @@ func (w *World) at(ctx context.Context, service, operation string) Action {
 	}
 
 	dead := in.dead
+
+	if service != "store" && service != "sfn" {
+		w.cost.Calls++
+	}
 
 	lasting := w.stands(service, operation)
 	w.mu.Unlock()
