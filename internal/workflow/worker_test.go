@@ -168,7 +168,7 @@ func TestWorkerLooksAtTheRecordFirst(t *testing.T) {
 			"the deadline has not passed", workflow.VerbEnsure, "net",
 			func() world {
 				return world{resources: []deploy.Resource{but(fresh("net"), func(r *deploy.Resource) {
-					r.Ensure = &deploy.Step{State: deploy.StepRunning, Attempts: 3, StartTime: time.Now().Add(-ensuring)}
+					r.Ensure = &deploy.Step{State: deploy.StepRunning, Attempts: 5, StartTime: time.Now().Add(-ensuring)}
 				})}}
 			}, "", 1, deploy.StepReady,
 		},
@@ -177,7 +177,7 @@ func TestWorkerLooksAtTheRecordFirst(t *testing.T) {
 			func() world {
 				return world{resources: []deploy.Resource{but(going("bucket"), func(r *deploy.Resource) {
 					r.Remove = &deploy.Step{
-						State: deploy.StepRunning, Attempts: 3, StartTime: time.Now().Add(-time.Hour), ProgressTime: time.Now().Add(-removing),
+						State: deploy.StepRunning, Attempts: 5, StartTime: time.Now().Add(-time.Hour), ProgressTime: time.Now().Add(-removing),
 					}
 				})}}
 			}, "", 1, deploy.StepGone,
