@@ -78,51 +78,33 @@ func (w *World) Vanish(id string) {
 	}
 }
 
-// Tag puts a tag on a thing of the Inventory, as somebody does with a console. It is not a call of AWS.
+// Tag adds a tag to a thing of the Inventory that has some, as somebody does with a console. It is not a call of AWS.
 func (w *World) Tag(id, key, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	var tags *map[string]string
+	var tags map[string]string
 
 	switch v := w.find(id).(type) {
+	case interface{ labels() map[string]string }: // all of EC2's
+		tags = v.labels()
 	case *bucket:
-		tags = &v.tags
+		tags = v.tags
 	case *role:
-		tags = &v.tags
+		tags = v.tags
 	case *profile:
-		tags = &v.tags
+		tags = v.tags
 	case *types.ComputeEnvironmentDetail:
-		tags = &v.Tags
+		tags = v.Tags
 	case *types.JobQueueDetail:
-		tags = &v.Tags
+		tags = v.Tags
 	case *types.JobDefinition:
-		tags = &v.Tags
-	case *vpc:
-		tags = &v.tags
-	case *gateway:
-		tags = &v.tags
-	case *table:
-		tags = &v.tags
-	case *subnet:
-		tags = &v.tags
-	case *endpoint:
-		tags = &v.tags
-	case *group:
-		tags = &v.tags
-	case *template:
-		tags = &v.tags
-	default:
-		return
+		tags = v.Tags
 	}
 
-	with := maps.Clone(*tags)
-	if with == nil {
-		with = map[string]string{}
+	if tags != nil {
+		tags[key] = value
 	}
-
-	with[key] = value
-	*tags = with
 }
 
 func (e *EC2) vanish(id string) {

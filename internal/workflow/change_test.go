@@ -294,9 +294,7 @@ func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.control.Limits = deploy.Limits{Default: deploy.Usage{Operations: 2}}
-		queue := &workflow.Queue{
-			Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: b.control.Limits, Log: b.control.Log,
-		}
+		queue := b.newQueue()
 
 		for i := range 5 {
 			if _, err := b.createNamed(t, ada(), fmt.Sprintf("run-%d", i), deploy.Spec{}); err != nil {
@@ -548,14 +546,7 @@ func TestAnUpdateThatGoesBackTakesItsExpiryAlong(t *testing.T) {
 					}
 				}
 
-				if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: admitted.Operation.ID}); err != nil {
-					t.Fatal(err)
-				}
-
-				in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[len(b.engine.started)-1]}
-				if _, err := b.conductor.Run(t.Context(), in); err != nil {
-					t.Fatal(err)
-				}
+				b.cancelled(t, admitted.Operation.ID)
 
 				var got time.Duration
 
@@ -573,6 +564,27 @@ func TestAnUpdateThatGoesBackTakesItsExpiryAlong(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// newQueue has the tenants' limits that the bench's Control has by now.
+func (b *bench) newQueue() *workflow.Queue {
+	return &workflow.Queue{
+		Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: b.control.Limits, Log: b.control.Log,
+	}
+}
+
+// cancelled asks to cancel an operation that was just admitted, and then lets it begin.
+func (b *bench) cancelled(t *testing.T, operation string) {
+	t.Helper()
+
+	if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: operation}); err != nil {
+		t.Fatal(err)
+	}
+
+	in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[len(b.engine.started)-1]}
+	if _, err := b.conductor.Run(t.Context(), in); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -597,14 +609,7 @@ func TestCancelOfWhatHasNotBegun(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if _, err := b.control.Cancel(t.Context(), ada(), workflow.SteerRequest{Name: "research", Operation: admitted.Operation.ID}); err != nil {
-			t.Fatal(err)
-		}
-
-		in := workflow.Input{Verb: workflow.VerbBegin, Execution: b.engine.started[len(b.engine.started)-1]}
-		if _, err := b.conductor.Run(t.Context(), in); err != nil {
-			t.Fatal(err)
-		}
+		b.cancelled(t, admitted.Operation.ID)
 
 		record := b.record(t)
 		for _, r := range record.Resources {
@@ -645,9 +650,7 @@ func TestNobodyOvertakesTheQueue(t *testing.T) {
 			t.Errorf("%d were started: %+v", n, b.engine.started)
 		}
 
-		queue := &workflow.Queue{
-			Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: b.control.Limits, Log: b.control.Log,
-		}
+		queue := b.newQueue()
 		if err := queue.Advance(t.Context(), "acme"); err != nil {
 			t.Fatal(err)
 		}
@@ -669,11 +672,8 @@ func TestTheQueueHasNoTimeForAll(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		limits := deploy.Limits{Default: deploy.Usage{Operations: 2}}
-		b.control.Limits = limits
-		queue := &workflow.Queue{
-			Store: b.Store, Tenants: b.Store, Starter: b.engine, Place: b.control.Place, Clock: b.control.Clock, Limits: limits, Log: b.control.Log,
-		}
+		b.control.Limits = deploy.Limits{Default: deploy.Usage{Operations: 2}}
+		queue := b.newQueue()
 
 		for _, tenant := range []string{"a", "b", "c"} {
 			p := ada()

@@ -232,29 +232,29 @@ func (c *Control) admit(
 	}
 
 	admitted, err := c.write(ctx, p, phase, header, op, ends, claim, limit)
+	err = refusal(err, header)
 
-	full, ok := errors.AsType[*store.LimitError](err)
-	if !ok {
+	if _, full := errors.AsType[*store.LimitError](err); !full {
 		return admitted, err
-	}
-
-	counts := counting(header)
-	if refused := exceeds(*full, counts.Minus(header.Counts)); refused != nil {
-		return Admitted{}, &Refused{Findings: []deploy.Finding{refused.Finding()}}
 	}
 
 	header.Queued = true
 
+	// Somebody may have taken the last place in between.
 	admitted, err = c.write(ctx, p, phase, header, op, ends, claim, limit)
 
-	// Somebody may have taken the last place in between.
+	return admitted, refusal(err, header)
+}
+
+// refusal makes one of a limit that the tenant would exceed for good; any other error stays what it is.
+func refusal(err error, header deploy.Deployment) error {
 	if full, ok := errors.AsType[*store.LimitError](err); ok {
-		if refused := exceeds(*full, counts.Minus(header.Counts)); refused != nil {
-			return Admitted{}, &Refused{Findings: []deploy.Finding{refused.Finding()}}
+		if refused := exceeds(*full, counting(header).Minus(header.Counts)); refused != nil {
+			return &Refused{Findings: []deploy.Finding{refused.Finding()}}
 		}
 	}
 
-	return admitted, err
+	return err
 }
 
 // counting is what a deployment counts for while an operation of it is at work, or waits to be.
