@@ -386,11 +386,12 @@ func (w *World) execute(ctx context.Context, name string, r *execution, e workfl
 
 		w.mu.Lock()
 		r.alive = false
-		w.Trace.Transitions += r.trace.Transitions
-		w.Trace.Events += r.trace.Events
-		w.cost.Transitions += r.trace.Transitions
-		w.cost.Events = max(w.cost.Events, r.trace.Events)
-		w.cost.Largest = max(w.cost.Largest, r.trace.Largest)
+		transitions, events, largest := r.trace.Cost()
+		w.Trace.Transitions += transitions
+		w.Trace.Events += events
+		w.cost.Transitions += transitions
+		w.cost.Events = max(w.cost.Events, events)
+		w.cost.Largest = max(w.cost.Largest, largest)
 		r.trace = nil // what is over costs no memory
 		w.mu.Unlock()
 

@@ -59,6 +59,14 @@ func (t *Trace) add(transitions, events, size int, entered string) {
 	}
 }
 
+// Cost is what was counted up to now: branches of an aborted execution may still add to it.
+func (t *Trace) Cost() (transitions, events, largest int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	return t.Transitions, t.Events, t.Largest
+}
+
 type processor struct {
 	Comment string
 	StartAt string
